@@ -20,6 +20,7 @@ mod usage;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -27,7 +28,7 @@ use drumline_backend::store::{
     ALONG_BYTES, Backup, ChainPlace, Commit, Committed, Counts, Created, Ended, Filter, Holding,
     LastOffer, Lock, Neighbourhood, NewOperation, Notice, OfferedPlace, OutboxLook, OutboxPage,
     Page, Recorded, Renewal, ReportParts, Reservation, Reserved, Result, Room, Runnable, Stamp,
-    Store, Summary, Transacted, Work, check_distinct, check_keys,
+    Store, Summary, Transacted, Work, WorkFound, check_distinct, check_keys,
 };
 use drumline_backend::{MemberId, Random};
 use drumline_protocol::message::Marker;
@@ -55,6 +56,8 @@ pub struct EmbeddedStore {
     clock: Arc<dyn Clock>,
     content: Arc<Content>,
     completions: broadcast::Sender<OperationId>,
+    /// The calls that may have given maintenance work.
+    changes: AtomicU64,
     incarnation: String,
     /// The thread that writes the content to a disk; none for a store in memory alone.
     writer: Option<Writer>,
@@ -79,6 +82,7 @@ impl EmbeddedStore {
             clock,
             content: Arc::new(content),
             completions: broadcast::Sender::new(COMPLETIONS),
+            changes: AtomicU64::new(0),
             incarnation,
             writer: None,
         }
@@ -115,6 +119,7 @@ impl EmbeddedStore {
             writer: Some(Writer::start(database, Arc::clone(&content))?),
             content,
             completions: broadcast::Sender::new(COMPLETIONS),
+            changes: AtomicU64::new(0),
             incarnation: Random::from_entropy().uuid().to_string(),
         })
     }
@@ -160,6 +165,14 @@ impl EmbeddedStore {
             Some(writer) => writer.pending(answer, state.is_touched()),
             None => Pending::settled(answer),
         }
+    }
+
+    /// [`Self::answer`] of a verb that may give maintenance work. It is counted behind
+    /// the verb: who sees the same number has seen the work.
+    fn change<T>(&self, verb: impl FnOnce(&mut State, Timestamp) -> T) -> Pending<T> {
+        let answer = self.answer(verb);
+        self.changes.fetch_add(1, Ordering::Release);
+        answer
     }
 
     /// [`Self::answer`], of the rollups.
@@ -210,7 +223,7 @@ impl Store for EmbeddedStore {
         check_keys(&operations, self.partitions())?;
         self.check_room()?;
         let creates: Vec<_> = operations.into_iter().map(written).collect::<Result<_>>()?;
-        let answers = self.answer(|state, now| {
+        let answers = self.change(|state, now| {
             let creates = creates.into_iter();
             creates.map(|new| state.create(new, now)).collect()
         });
@@ -223,7 +236,7 @@ impl Store for EmbeddedStore {
             .into_iter()
             .map(written_commit)
             .collect::<Result<_>>()?;
-        let answers = self.answer(|state, now| {
+        let answers = self.change(|state, now| {
             let mut room = Room::new(ALONG_BYTES);
             let mut answers = Vec::new();
             for commit in commits {
@@ -260,7 +273,7 @@ impl Store for EmbeddedStore {
             .into_iter()
             .map(written_commit)
             .collect::<Result<_>>()?;
-        let answer = self.answer(|state, now| state.transact(creates, commits, now));
+        let answer = self.change(|state, now| state.transact(creates, commits, now));
         let mut answer = answer.written().await?;
         if let Transacted::Done { committed, .. } = &mut answer {
             let mut room = Room::new(ALONG_BYTES);
@@ -333,12 +346,21 @@ impl Store for EmbeddedStore {
         Ok(self.state().outbox_entries(partition, look, now))
     }
 
-    async fn with_work(&self, work: Work, partitions: &[Partition]) -> Result<Vec<Partition>> {
+    async fn with_work(&self, work: Work, partitions: &[Partition]) -> Result<WorkFound> {
         let (state, now) = (self.state(), self.clock.now());
-        let with_work = partitions.iter().copied();
-        Ok(with_work
-            .filter(|partition| state.has_work(*partition, work, now))
-            .collect())
+        let mut found = WorkFound::default();
+        for partition in partitions {
+            if state.has_work(*partition, work, now) {
+                found.partitions.push(*partition);
+            } else if let Some(time) = state.next_time(*partition, work) {
+                found.note_next(Some(time.since(now)));
+            }
+        }
+        Ok(found)
+    }
+
+    async fn changes(&self) -> Result<u64> {
+        Ok(self.changes.load(Ordering::Acquire))
     }
 
     async fn runnable(
@@ -428,7 +450,9 @@ impl Store for EmbeddedStore {
         seen: Stamp,
         delay: Duration,
     ) -> Result<Option<Stamp>> {
-        Ok(self.state().reoffer(id, seen, delay, self.clock.now()))
+        let stamp = self.state().reoffer(id, seen, delay, self.clock.now());
+        self.changes.fetch_add(1, Ordering::Release);
+        Ok(stamp)
     }
 
     async fn stamp(&self, partition: Partition) -> Result<Stamp> {

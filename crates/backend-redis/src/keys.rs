@@ -89,6 +89,11 @@ impl Keys {
             .map(|name| format!("{}:{{meta}}:{name}", self.namespace))
     }
 
+    /// The number of changes that may have given maintenance work.
+    pub(crate) fn changes(&self) -> String {
+        format!("{}:{{meta}}:changes", self.namespace)
+    }
+
     /// Hash: name of an export → the mark of its import.
     pub(crate) fn imports(&self) -> String {
         format!("{}:imports", meta(&self.namespace))

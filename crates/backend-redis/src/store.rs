@@ -39,7 +39,7 @@ use drumline_backend::store::{
     ChainPlace, Commit, Committed, Counts, Created, Ended, Filter, Holding, LastOffer, Lock,
     Neighbourhood, NewOperation, Notice, OfferedPlace, OutboxLook, OutboxPage, Page, Recorded,
     Renewal, ReportParts, Reservation, Reserved, Result, Runnable, Stamp, Summary, Transacted,
-    Work,
+    Work, WorkFound,
 };
 use drumline_backend::{CriticalTasks, MemberId, Store};
 use drumline_protocol::message::Marker;
@@ -298,8 +298,12 @@ impl Store for RedisStore {
         self.older_entries(partition, look).await
     }
 
-    async fn with_work(&self, work: Work, partitions: &[Partition]) -> Result<Vec<Partition>> {
+    async fn with_work(&self, work: Work, partitions: &[Partition]) -> Result<WorkFound> {
         self.partitions_with(work, partitions).await
+    }
+
+    async fn changes(&self) -> Result<u64> {
+        self.count_of_changes().await
     }
 
     async fn runnable(

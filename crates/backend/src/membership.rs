@@ -93,6 +93,12 @@ pub struct Profile {
     /// True if a manager can send webhooks; `None` for members that do not tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sends_webhooks: Option<bool>,
+    /// True if the member's writes are counted in [`Store::changes`]. Members of
+    /// earlier releases leave this out.
+    ///
+    /// [`Store::changes`]: crate::store::Store::changes
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub counts_changes: bool,
 }
 
 /// The report of a member about itself.
@@ -152,6 +158,7 @@ impl Profile {
             throttled: Vec::new(),
             build: Build::current(),
             sends_webhooks: None,
+            counts_changes: true,
         }
     }
 

@@ -76,7 +76,7 @@ pub use self::rollups::{
 pub use self::summary::{ALONG_BYTES, ANSWER_BYTES, Room, Summary};
 pub use self::transact::{Transacted, check_distinct};
 pub use self::usage::{CREATED_WITHIN, OPERATION_BYTES, Usage, UsageStore};
-pub use self::work::Work;
+pub use self::work::{Work, WorkFound};
 
 /// The store keeps all operations and makes every decision, atomically.
 #[async_trait]
@@ -259,7 +259,17 @@ pub trait Store:
     ///
     /// # Errors
     /// When the store is unavailable.
-    async fn with_work(&self, work: Work, partitions: &[Partition]) -> Result<Vec<Partition>>;
+    async fn with_work(&self, work: Work, partitions: &[Partition]) -> Result<WorkFound>;
+
+    /// Returns a number that is another one after each call, of any process, that may
+    /// have given maintenance work: operations that are to be offered, that wait for a
+    /// time, that are locked or held, and pauses. Who has found nothing to do needs not
+    /// look again while the number stays the same. A store that has
+    /// lost its last writes may return a number a second time.
+    ///
+    /// # Errors
+    /// When the store is unavailable.
+    async fn changes(&self) -> Result<u64>;
 
     /// Returns entries of a partition's outbox with the summaries of their
     /// operations. The flows that have entries share the answer evenly, each with

@@ -146,6 +146,7 @@ macro_rules! store_suite {
             }
             work {
                 the_partitions_with_work_are_told,
+                what_may_give_work_is_counted,
                 work_of_any_size_is_told,
             }
             places {

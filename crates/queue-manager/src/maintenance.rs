@@ -25,6 +25,7 @@
 //! ends all of maintenance: see [`QueueManager::failed`].
 
 mod actions;
+mod changes;
 mod handlers;
 mod heartbeat;
 mod lease_reaper;
@@ -77,17 +78,24 @@ impl Maintenance {
             })
             .unzip();
         let (workers, known_workers) = watch::channel(handlers::Workers::default());
+        let (all_count, counted) = watch::channel(false);
         let announce = heartbeat::Announce {
             share: announce,
+            all_count,
             webhooks,
             workers,
         };
         let beat = heartbeat::run(manager.clone(), announce, stop.clone());
         tasks.spawn(manager.critical().guard("heartbeat", &stop, beat));
         tasks.spawn(stop_after_a_failure(manager.clone(), stop.clone()));
+        let (known, changes) = watch::channel(None);
+        let rest = options.shortest_rest();
+        let watching = changes::watch(manager.clone(), rest, counted, known, stop.clone());
+        tasks.spawn(manager.critical().guard("changes", &stop, watching));
         let all = task::Tasks {
             manager: manager.clone(),
             share,
+            changes,
             stop: stop.clone(),
             tasks: tasks.clone(),
         };

@@ -14,6 +14,11 @@ pub(super) struct Due {
 }
 
 impl Due {
+    /// The earliest time.
+    pub(super) fn first(&self) -> Option<Timestamp> {
+        self.by_time.first().map(|(until, _)| *until)
+    }
+
     pub(super) fn set(&mut self, id: OperationId, until: Timestamp) {
         self.clear(id);
         self.by_id.insert(id, until);

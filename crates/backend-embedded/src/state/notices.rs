@@ -24,6 +24,11 @@ pub(super) struct Owed {
 }
 
 impl Notices {
+    /// The earliest time of a next try.
+    pub(super) fn first(&self) -> Option<Timestamp> {
+        self.by_time.first().map(|(next, _)| *next)
+    }
+
     /// Adds a notice, owed from `now` on.
     pub(super) fn add(&mut self, id: OperationId, now: Timestamp) {
         self.put(

@@ -6,6 +6,18 @@ use drumline_protocol::{Partition, Timestamp};
 use super::State;
 
 impl State {
+    /// Returns the time of the earliest work that waits for one, whether it has come or
+    /// not.
+    #[must_use]
+    pub fn next_time(&self, partition: Partition, work: Work) -> Option<Timestamp> {
+        let contents = self.contents(partition)?;
+        match work {
+            Work::Due => contents.due.first(),
+            Work::Notices => contents.notices.first(),
+            Work::Outbox | Work::Offered | Work::Locks | Work::Ended(..) => None,
+        }
+    }
+
     /// Returns true if a partition has such work.
     #[must_use]
     pub fn has_work(&self, partition: Partition, work: Work, now: Timestamp) -> bool {

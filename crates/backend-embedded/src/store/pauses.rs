@@ -16,13 +16,13 @@ impl PauseStore for EmbeddedStore {
 
     async fn set_pause(&self, pause: &Pause) -> Result<()> {
         let pause = through_codec(pause)?;
-        self.answer(|state, _| state.set_pause(pause))
+        self.change(|state, _| state.set_pause(pause))
             .written()
             .await
     }
 
     async fn lift_pause(&self, key: ScopeKey) -> Result<bool> {
-        self.answer(|state, _| state.lift_pause(key))
+        self.change(|state, _| state.lift_pause(key))
             .written()
             .await
     }
@@ -54,7 +54,7 @@ impl PauseStore for EmbeddedStore {
         after: Option<ScopeKey>,
         limit: usize,
     ) -> Result<Released> {
-        let released = self.answer(|state, now| state.release_held(partition, after, limit, now));
+        let released = self.change(|state, now| state.release_held(partition, after, limit, now));
         released.written().await
     }
 }

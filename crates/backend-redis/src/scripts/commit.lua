@@ -1,7 +1,7 @@
 -- commit: makes commits, in the order given, each by itself; those of one
 -- partition stand together.
 --
--- KEYS  prelude.lua
+-- KEYS  prelude.lua; then the number of changes
 -- ARGV  1 the channel that hears of ends
 --       2 the prefix of the sets of requests to stop
 --       then per commit, 13: the partition's place in KEYS; the 12 of lib_commit.lua
@@ -39,5 +39,6 @@ for at = FIRST, #ARGV, ITEM do
 end
 write_gathered()
 usage.write()
+if next(touched) then call('INCRBY', KEYS[#KEYS], '1') end
 publish(ARGV[1])
 return answers

@@ -1,7 +1,7 @@
 -- create: stores operations, in the order given; those of one partition stand
 -- together. Each by itself recognises its own earlier try.
 --
--- KEYS  prelude.lua
+-- KEYS  prelude.lua; then the number of changes
 -- ARGV  per operation, 9: the partition's place in KEYS; the 8 of lib_create.lua
 -- Returns, per operation, the answer of create(), and the record that belongs to it
 local ITEM = 9
@@ -17,4 +17,5 @@ for at = 1, #ARGV, ITEM do
 end
 write_gathered()
 usage.write()
+if next(touched) then call('INCRBY', KEYS[#KEYS], '1') end
 return answers

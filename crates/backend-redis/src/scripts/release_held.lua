@@ -2,7 +2,7 @@
 -- held set to the outbox, scope by scope, in order of creation. An operation
 -- that another pause holds is held again by its claim.
 --
--- KEYS  prelude.lua
+-- KEYS  prelude.lua; then the number of changes
 -- ARGV  1 the scope (8) behind which to start, or '' for the first
 --       2 how many at most
 -- Returns {how many left the held set, the scope behind which to go on, or ''}
@@ -38,6 +38,7 @@ while count < limit do
       count = count + 1
     end
     write_gathered()
+    call('INCRBY', KEYS[#KEYS], '1')
   end
 end
 return { count, '' }

@@ -2,7 +2,7 @@
 -- since the caller looked, and no pause holds it. A repetition answers 0: the
 -- entry is there, and the relay publishes it.
 --
--- KEYS  prelude.lua
+-- KEYS  prelude.lua; then the number of changes
 -- ARGV  1 id (16)
 --       2 the stamp of its last offer, as it was seen (8)
 --       3 microseconds for which the relay is to leave it alone
@@ -18,4 +18,5 @@ local stamp = stamp_after(ARGV[2]) + tonumber(ARGV[3])
 remove_offer(id, h)
 put_on_offer(id, h, stamp)
 write_gathered()
+call('INCRBY', KEYS[#KEYS], '1')
 return stamp

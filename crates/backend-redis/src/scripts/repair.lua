@@ -1,7 +1,7 @@
 -- repair: brings operations of one partition to the places that their records name, each
 -- if its record is still as the caller has seen it.
 --
--- KEYS  prelude.lua
+-- KEYS  prelude.lua; then the number of changes
 -- ARGV  1 'h' to offer no operation of a chain: another member that belongs in front of it
 --         may not be back in its chain yet; else '-'
 --       per repair, 4: a letter; the id (16); the record up to its body as it was seen,
@@ -150,4 +150,5 @@ for at = 2, #ARGV, REPAIRS do
   answers[#answers + 1] = agreed[id] and make(ARGV[at], id, h, ARGV[at + 3]) and 'r' or '-'
 end
 write_gathered()
+call('INCRBY', KEYS[#KEYS], '1')
 return table.concat(answers)

@@ -2,6 +2,7 @@
 --
 -- KEYS  [1] the pauses: hash scope -> when it ends in ms (8, 0 for never) and
 --           the pause; and 'v' -> the version, a number that only grows
+--       [2] the number of changes
 -- ARGV  1 scope (8)
 --       2 its new value, or '' to remove it
 -- Returns 1 if the pause was there before, else 0
@@ -19,4 +20,5 @@ local version = time[1] * 1000000 + time[2]
 local last = tonumber(redis.call('HGET', KEYS[1], 'v') or 0)
 if version <= last then version = last + 1 end
 redis.call('HSET', KEYS[1], 'v', ('%d'):format(version))
+redis.call('INCRBY', KEYS[2], '1')
 return was

@@ -5,7 +5,7 @@
 -- once, a create enters its chain behind all others, and a head stays the head
 -- until it leaves by itself.
 --
--- KEYS  prelude.lua
+-- KEYS  prelude.lua; then the number of changes
 -- ARGV  1 the channel that hears of ends
 --       2 the prefix of the sets of requests to stop
 --       3 how many creates
@@ -35,6 +35,7 @@ local function transact()
     if answer and sub(answer, 1, 1) ~= 'D' then
       -- The check may have parked or held the operation.
       write_gathered()
+      if next(touched) then call('INCRBY', KEYS[#KEYS], '1') end
       return { 'R', item - 1, answer }
     end
     checked[item] = { answer, one, other }
@@ -63,6 +64,7 @@ local function transact()
   end
   write_gathered()
   usage.write()
+  if next(touched) then call('INCRBY', KEYS[#KEYS], '1') end
   publish(ARGV[1])
   return { 'D', created, committed }
 end

@@ -53,8 +53,16 @@ impl Call<'_> {
     /// The command, with the prefixes of the partitions as its keys; the caller
     /// adds the arguments.
     pub(super) fn command(&self, script: &Script) -> Cmd {
-        let keys = self.0.iter().map(|batch| batch.keys.prefix());
-        script.call(&Vec::from_iter(keys))
+        script.call(&Vec::from_iter(self.prefixes()))
+    }
+
+    /// [`Self::command`] of a script that counts its changes in the key `changes`.
+    pub(super) fn counted(&self, script: &Script, changes: &str) -> Cmd {
+        script.call(&Vec::from_iter(self.prefixes().chain([changes])))
+    }
+
+    fn prefixes(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|batch| batch.keys.prefix())
     }
 
     /// The items: the place of each one's partition in the script's KEYS, and

@@ -32,9 +32,10 @@ impl RedisStore {
         let ids = commits.iter().map(|commit| commit.id);
         let calls = calls(batches(&self.keys, ids, MOST), MOST);
         let (channel, stops) = (self.keys.completions(), self.keys.stops_prefix());
+        let changes = self.keys.changes();
         let mut commands = redis::pipe();
         for call in &calls {
-            let mut command = call.command(&SCRIPTS.commit);
+            let mut command = call.counted(&SCRIPTS.commit, &changes);
             command.arg(&channel).arg(&stops);
             for (partition, at) in call.items() {
                 if let Some(commit) = commits.get(at) {

@@ -37,9 +37,10 @@ impl RedisStore {
         // beginning was not.
         let ids = operations.iter().map(|new| new.id);
         let calls = calls(batches(&self.keys, ids, operations.len().max(1)), MOST);
+        let changes = self.keys.changes();
         let mut commands = redis::pipe();
         for call in &calls {
-            let mut command = call.command(&SCRIPTS.create);
+            let mut command = call.counted(&SCRIPTS.create, &changes);
             for (partition, at) in call.items() {
                 if let Some(new) = operations.get(at) {
                     command.arg(partition);

@@ -180,7 +180,7 @@ impl RedisStore {
         let Some(keys) = self.keys.partition(id.partition()) else {
             return Ok(None);
         };
-        let mut command = SCRIPTS.reoffer.call(&[keys.prefix()]);
+        let mut command = SCRIPTS.reoffer.call(&[keys.prefix(), &self.keys.changes()]);
         command
             .arg(id.as_bytes().as_slice())
             .arg(seen.0.to_be_bytes().as_slice())

@@ -93,7 +93,9 @@ impl PauseStore for RedisStore {
         let Some(keys) = self.keys().partition(partition) else {
             return Ok(Released::default());
         };
-        let mut command = SCRIPTS.release_held.call(&[keys.prefix()]);
+        let mut command = SCRIPTS
+            .release_held
+            .call(&[keys.prefix(), &self.keys().changes()]);
         match after {
             Some(scope) => command.arg(scope.as_bytes().as_slice()),
             None => command.arg(""),
@@ -111,7 +113,9 @@ impl RedisStore {
     /// Writes the value of a pause, or removes the pause if it is empty. Returns
     /// true if it was there before.
     async fn write_pause(&self, key: ScopeKey, value: &[u8]) -> Result<bool> {
-        let mut command = SCRIPTS.set_pause.call(&[self.keys().pauses()]);
+        let mut command = SCRIPTS
+            .set_pause
+            .call(&[self.keys().pauses(), self.keys().changes()]);
         command.arg(key.as_bytes().as_slice()).arg(value);
         let mut commands = redis::pipe();
         commands.add_command(command);

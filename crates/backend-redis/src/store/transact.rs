@@ -67,7 +67,8 @@ impl RedisStore {
             .collect();
         partitions.sort_unstable();
         partitions.dedup();
-        let keys: Vec<&str> = partitions
+        let changes = self.keys.changes();
+        let mut keys: Vec<&str> = partitions
             .iter()
             .filter_map(|partition| self.keys.partition(*partition))
             .map(PartitionKeys::prefix)
@@ -77,14 +78,13 @@ impl RedisStore {
             let place = found.map(|at| at + 1);
             place.map_err(|_place: usize| Error::Unfit(format!("{id} belongs to no partition")))
         };
-        let mut command = if keys.is_empty() {
+        if keys.is_empty() {
             // The prelude requires one partition, used or not.
             let any = self.keys.partition(Partition::default());
-            let any = any.ok_or_else(reply::unexpected)?;
-            SCRIPTS.transact.call(&[any.prefix()])
-        } else {
-            SCRIPTS.transact.call(&keys)
-        };
+            keys.push(any.ok_or_else(reply::unexpected)?.prefix());
+        }
+        keys.push(&changes);
+        let mut command = SCRIPTS.transact.call(&keys);
         command
             .arg(self.keys.completions())
             .arg(self.keys.stops_prefix())

@@ -2,7 +2,9 @@
 //! second, and nearly always nothing is to be done: a call costs the server as much as
 //! several partitions in it.
 
-use drumline_backend::store::{PauseCopy, Result, Work};
+use std::time::Duration;
+
+use drumline_backend::store::{PauseCopy, Result, Work, WorkFound};
 use drumline_protocol::Partition;
 
 use super::RedisStore;
@@ -19,8 +21,8 @@ impl RedisStore {
         &self,
         work: Work,
         partitions: &[Partition],
-    ) -> Result<Vec<Partition>> {
-        let mut found = Vec::new();
+    ) -> Result<WorkFound> {
+        let mut found = WorkFound::default();
         for some in partitions.chunks(AT_ONCE) {
             let with_keys = self.with_keys(some);
             let keys = with_keys.iter().map(|(_, keys)| key(keys, work));
@@ -29,12 +31,27 @@ impl RedisStore {
             if let Work::Ended(_, until) = work {
                 command.arg(record::first_after(until));
             }
-            let answer = reply::bytes(self.link.run_one("with_work", command).await?)?;
+            let mut parts = Parts::of(self.link.run_one("with_work", command).await?)?;
+            let answer = parts.bytes()?;
+            let next = Duration::from_millis(parts.number()?);
+            found.note_next((!next.is_zero()).then_some(next));
             let answered = with_keys.iter().zip(&answer);
             let has_work = answered.filter(|(_, has_work)| **has_work == b'1');
-            found.extend(has_work.map(|((partition, _), _)| *partition));
+            let partitions = has_work.map(|((partition, _), _)| *partition);
+            found.partitions.extend(partitions);
         }
         Ok(found)
+    }
+
+    pub(super) async fn count_of_changes(&self) -> Result<u64> {
+        let mut command = redis::cmd("GET");
+        command.arg(self.keys.changes());
+        let answer = self.link.run_one("changes", command).await?;
+        let number = reply::maybe_bytes(answer)?;
+        let number = number.map(|number| String::from_utf8_lossy(&number).parse());
+        number
+            .unwrap_or(Ok(0))
+            .map_err(|_error: std::num::ParseIntError| reply::unexpected())
     }
 
     pub(super) async fn copies_of(&self, partitions: &[Partition]) -> Result<Vec<PauseCopy>> {

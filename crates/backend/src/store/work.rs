@@ -1,6 +1,9 @@
 //! Kinds of work that maintenance looks for. Most partitions have none at most times,
 //! and one call tells which.
 
+use std::time::Duration;
+
+use drumline_protocol::Partition;
 use drumline_protocol::transition::EndClass;
 
 use super::Stamp;
@@ -20,4 +23,27 @@ pub enum Work {
     Notices,
     /// Ends of a class up to a stamp.
     Ended(EndClass, Stamp),
+}
+
+/// The partitions that have work of a kind.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WorkFound {
+    /// Those that have it now, in the order of the question.
+    pub partitions: Vec<Partition>,
+    /// In what time the earliest comes that has not come yet. `None` if there is none,
+    /// and for kinds of work that wait for no time.
+    pub next: Option<Duration>,
+}
+
+impl WorkFound {
+    /// Returns true if there is no such work now, and none that waits for its time.
+    #[must_use]
+    pub const fn is_nothing(&self) -> bool {
+        self.partitions.is_empty() && self.next.is_none()
+    }
+
+    /// Notes that some of it comes in this time.
+    pub fn note_next(&mut self, next: Option<Duration>) {
+        self.next = self.next.into_iter().chain(next).min();
+    }
 }

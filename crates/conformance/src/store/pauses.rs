@@ -44,7 +44,7 @@ pub(crate) fn scope(kind: PauseKind, value: &str) -> PauseScope {
 }
 
 /// The pause of the message name that drafts have.
-fn usual() -> PauseScope {
+pub(crate) fn usual() -> PauseScope {
     scope(PauseKind::MessageName, "DoIt")
 }
 
@@ -76,7 +76,7 @@ impl Fixture {
     }
 
     /// Lifts a pause in every partition.
-    async fn lift(&self, key: ScopeKey) {
+    pub(crate) async fn lift(&self, key: ScopeKey) {
         assert!(self.store.lift_pause(key).await.expect("lift_pause"));
         self.copy().await;
     }
@@ -113,7 +113,7 @@ impl Fixture {
         self.copy_of(partition).await.held
     }
 
-    async fn release(&self, partition: Partition, limit: usize) -> Released {
+    pub(crate) async fn release(&self, partition: Partition, limit: usize) -> Released {
         let released = self.store.release_held(partition, None, limit).await;
         released.expect("release_held")
     }

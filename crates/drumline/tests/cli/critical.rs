@@ -7,7 +7,7 @@ use crate::run::{Process, drumline, end, file, folder, text};
 use crate::servers::Place;
 
 /// The tasks of managers and workers, by the names of their fail points.
-const TASKS: [&str; 20] = [
+const TASKS: [&str; 21] = [
     "relay",
     "redirect",
     "due",
@@ -19,6 +19,7 @@ const TASKS: [&str; 20] = [
     "queues",
     "retention",
     "heartbeat",
+    "changes",
     "creates",
     "dispatcher",
     "confirms",

@@ -18,6 +18,8 @@ pub(super) type Share = Arc<[Partition]>;
 pub(super) struct Announce {
     /// The partitions of every task but one.
     pub(super) share: watch::Sender<Share>,
+    /// True if all members count what they write.
+    pub(super) all_count: watch::Sender<bool>,
     /// The partitions whose webhooks this manager sends; `None` if it cannot send
     /// any. Managers that cannot have no part in this share.
     pub(super) webhooks: Option<watch::Sender<Share>>,
@@ -54,6 +56,9 @@ pub(super) async fn run(manager: QueueManager, announce: Announce, stop: Cancell
                     let mine = |is_able: fn(&Profile) -> bool| {
                         share(partitions, manager.member(), &roster, is_able)
                     };
+                    let mut groups = roster.groups().iter();
+                    let all_count = groups.all(|group| group.profile.counts_changes);
+                    announce.all_count.send_replace(all_count);
                     announce.workers.send_replace(handlers::workers(&roster));
                     tell(&announce.share, mine(|_| true));
                     if let Some(webhooks) = &announce.webhooks {

@@ -64,10 +64,10 @@ impl LeaseReaper {
 
     async fn watch(&mut self, manager: &QueueManager, share: &[Partition]) -> store::Result<Look> {
         let store = manager.store();
-        let with_locks = store.with_work(Work::Locks, share).await?;
+        let with_locks = store.with_work(Work::Locks, share).await?.partitions;
         if with_locks.is_empty() {
             self.watched.clear();
-            return Ok(Look::Clear);
+            return Ok(Look::Nothing(None));
         }
         let incarnation = store.incarnation().await?;
         if self.incarnation.as_ref() != Some(&incarnation) {

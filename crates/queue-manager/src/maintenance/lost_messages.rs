@@ -233,7 +233,7 @@ impl LostMessages {
         let (mut suspects, mut cursors) = (Vec::new(), HashMap::new());
         let now = manager.store().now();
         let with_offers = manager.store().with_work(Work::Offered, share).await?;
-        for (partition, offered, next) in self.pages(manager, &with_offers).await? {
+        for (partition, offered, next) in self.pages(manager, &with_offers.partitions).await? {
             cursors.extend(next.map(|next| (partition, next)));
             let stamps = offered.iter().map(|(_, stamp)| *stamp);
             self.ages.note(partition, stamps, now);

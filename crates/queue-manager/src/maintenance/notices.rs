@@ -217,7 +217,10 @@ impl Task for Notices {
         let room = at_once.saturating_sub(self.under_way.len());
         // Notices that are under way are still there, and come first.
         let with_notices = manager.store().with_work(Work::Notices, share).await?;
-        let mut due = for_each(&with_notices, |partition| {
+        if with_notices.is_nothing() && self.under_way.is_empty() {
+            return Ok(Look::Nothing(None));
+        }
+        let mut due = for_each(&with_notices.partitions, |partition| {
             manager.store().notices(partition, at_once)
         })
         .await?;

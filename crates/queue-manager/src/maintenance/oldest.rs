@@ -49,8 +49,8 @@ impl Task for Oldest {
 
     async fn look(&mut self, manager: &QueueManager, share: &[Partition]) -> store::Result<Look> {
         let store = manager.store();
-        let mut partitions = store.with_work(Work::Outbox, share).await?;
-        partitions.extend(store.with_work(Work::Offered, share).await?);
+        let mut partitions = store.with_work(Work::Outbox, share).await?.partitions;
+        partitions.extend(store.with_work(Work::Offered, share).await?.partitions);
         partitions.sort_unstable();
         partitions.dedup();
         let (mut ages, mut seen) = (Vec::new(), HashMap::new());

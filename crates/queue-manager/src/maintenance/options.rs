@@ -8,6 +8,10 @@ use drumline_backend::broker::UNDECIDED_MAX;
 
 /// The intervals of maintenance. Shorter is quicker and busier: each look is one round
 /// trip for all partitions, and one for each partition that has something to do.
+///
+/// The tasks `due`, `relay`, `leases`, `notices` and `pauses` look again after their
+/// interval only if the store has changed since a look that found nothing. The shortest
+/// of these intervals is the time between two questions whether it has.
 #[derive(Clone, Debug)]
 pub struct MaintenanceOptions {
     /// Between looks for operations whose time has come. Default 200 ms, which
@@ -62,6 +66,14 @@ pub struct MaintenanceOptions {
     /// The time after its last use after which a queue is deleted in the broker.
     /// `None` keeps all. Default 7 days.
     pub forget_queues: Option<Duration>,
+}
+
+impl MaintenanceOptions {
+    /// The rest of the most frequent task among those that wait for news of the store.
+    pub(super) fn shortest_rest(&self) -> Duration {
+        let rests = [self.relay, self.leases, self.notices, self.pauses];
+        rests.into_iter().fold(self.due, Duration::min)
+    }
 }
 
 impl Default for MaintenanceOptions {

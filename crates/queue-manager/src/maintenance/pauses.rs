@@ -111,6 +111,12 @@ impl Task for KeepPauses {
             }
         }
         manager.metrics().held(held);
-        Ok(look)
+        // A pause may end, and what a pause holds may be released.
+        let is_nothing = held == 0 && look == Look::Clear && pauses.pauses.is_empty();
+        Ok(if is_nothing {
+            Look::Nothing(None)
+        } else {
+            look
+        })
     }
 }

@@ -61,9 +61,13 @@ impl Task for Relay {
             tracing::debug!(%error, "nothing can be relayed now");
             return Ok(Look::Clear);
         }
-        let this = &*self;
         let with_entries = manager.store().with_work(Work::Outbox, share).await?;
-        let relayed = for_each(&with_entries, |partition| async move {
+        if with_entries.partitions.is_empty() {
+            self.rounds.clear();
+            return Ok(Look::Nothing(None));
+        }
+        let this = &*self;
+        let relayed = for_each(&with_entries.partitions, |partition| async move {
             let round = this.rounds.get(&partition).cloned().unwrap_or_default();
             Ok((partition, this.relay(manager, partition, round).await?))
         });

@@ -90,7 +90,8 @@ impl Task for Retain {
             let until = before(manager.store().now(), age);
             let old = Work::Ended(class, until);
             // One partition after the other: no other task has as much time.
-            for partition in manager.store().with_work(old, share).await? {
+            let with_old = manager.store().with_work(old, share).await?;
+            for partition in with_old.partitions {
                 let seen = self.seen.entry((partition, class)).or_insert(Stamp(0));
                 remove_old(manager, &self.keep, (partition, class, until), seen).await?;
             }

@@ -34,7 +34,13 @@ impl Task for Scheduler {
     async fn look(&mut self, manager: &QueueManager, share: &[Partition]) -> store::Result<Look> {
         let batch = self.batch;
         let with_due = manager.store().with_work(Work::Due, share).await?;
-        let looks = for_each(&with_due, |partition| look(manager, partition, batch)).await?;
+        if with_due.partitions.is_empty() {
+            return Ok(Look::Nothing(with_due.next));
+        }
+        let looks = for_each(&with_due.partitions, |partition| {
+            look(manager, partition, batch)
+        })
+        .await?;
         Ok(if looks.contains(&Look::More) {
             Look::More
         } else {

@@ -7,15 +7,20 @@ use drumline_backend::store;
 use drumline_protocol::{Backoff, Partition};
 use futures_util::stream::{self, StreamExt};
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::changes::{Known, LOOK_ANYWAY};
 use super::heartbeat::Share;
 use crate::service::QueueManager;
 
 /// Partitions that are looked at at the same time: enough to hide the round
 /// trips, few enough not to be a burst.
 const AT_ONCE: usize = 32;
+/// The shortest rest before a time that work waits for: such times follow each other
+/// closely where much waits for its time.
+const NEXT_MIN: Duration = Duration::from_millis(10);
 /// The longest rest while the store is unavailable.
 const LONGEST_REST: Duration = Duration::from_secs(5);
 
@@ -24,6 +29,9 @@ const LONGEST_REST: Duration = Duration::from_secs(5);
 pub(super) enum Look {
     /// All work is done: rest.
     Clear,
+    /// There is none before this time has passed, or the store has changed. `None`:
+    /// none waits for a time.
+    Nothing(Option<Duration>),
     /// A batch was full: look again at once.
     More,
 }
@@ -45,6 +53,8 @@ pub(super) trait Task: Send + 'static {
 pub(super) struct Tasks {
     pub(super) manager: QueueManager,
     pub(super) share: watch::Receiver<Share>,
+    /// The number of changes of the store, as far as it is known.
+    pub(super) changes: watch::Receiver<Known>,
     pub(super) stop: CancellationToken,
     pub(super) tasks: TaskTracker,
 }
@@ -54,9 +64,12 @@ impl Tasks {
     pub(super) fn start<T: Task>(&self, rest: Duration, task: T) {
         let stop = self.stop.clone();
         let manager = self.manager.clone();
-        let share = self.share.clone();
+        let news = News {
+            share: self.share.clone(),
+            changes: self.changes.clone(),
+        };
         let critical = manager.critical().clone();
-        let run = run(task, rest, manager, share);
+        let run = run(task, rest, manager, news);
         let run = critical.guard(T::NAME, &stop, run);
         self.tasks.spawn(async move {
             // Every step is a compare-and-set, so it may be dropped anywhere.
@@ -65,20 +78,34 @@ impl Tasks {
     }
 }
 
-async fn run<T: Task>(
-    mut task: T,
-    rest: Duration,
-    manager: QueueManager,
+/// The reasons for which a task looks again that has found nothing.
+struct News {
     share: watch::Receiver<Share>,
-) {
+    changes: watch::Receiver<Known>,
+}
+
+impl News {
+    /// Waits until this time, or for news that come earlier: the number of changes is not
+    /// the one that was known before the look, or not known, or the share is another one.
+    async fn until(&mut self, latest: Instant, seen: Known) {
+        let has_changed = |now: &Known| now.is_none() || *now != seen;
+        tokio::select! {
+            () = tokio::time::sleep_until(latest) => {}
+            _ = self.changes.wait_for(has_changed) => {}
+            _ = self.share.changed() => {}
+        }
+    }
+}
+
+async fn run<T: Task>(mut task: T, rest: Duration, manager: QueueManager, mut news: News) {
     let mut failures = 0_u32;
     // Managers that have lost the same store do not come back to it together.
     let mut backoff = Backoff::new(rest.saturating_mul(2), LONGEST_REST);
     loop {
-        let mine = share.borrow().clone();
-        let pause = match task.look(&manager, &mine).await {
-            Ok(Look::Clear) => rest,
-            Ok(Look::More) => Duration::ZERO,
+        let mine = news.share.borrow_and_update().clone();
+        let seen = *news.changes.borrow();
+        let look = match task.look(&manager, &mine).await {
+            Ok(look) => look,
             Err(error) => {
                 manager.metrics().failed(T::NAME);
                 if failures == 0 {
@@ -94,10 +121,15 @@ async fn run<T: Task>(
             failures = 0;
             backoff.reset();
         }
-        if pause.is_zero() {
-            tokio::task::yield_now().await;
-        } else {
-            tokio::time::sleep(pause).await;
+        match look {
+            Look::More => tokio::task::yield_now().await,
+            Look::Clear => tokio::time::sleep(rest).await,
+            Look::Nothing(next) => {
+                let until = next.map_or(LOOK_ANYWAY, |next| next.clamp(NEXT_MIN, LOOK_ANYWAY));
+                let until = Instant::now() + until;
+                tokio::time::sleep_until(until.min(Instant::now() + rest)).await;
+                news.until(until, seen).await;
+            }
         }
     }
 }

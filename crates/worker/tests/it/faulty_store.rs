@@ -12,7 +12,7 @@ use drumline_backend::store::{
     OfferedPlace, OpenAction, OutboxLook, OutboxPage, Page, PauseCopy, PauseStore, Pauses,
     QueueStore, QueueUse, Recorded, Released, Renewal, ReportParts, Reservation, Reserved,
     Resolution, Result, Rollup, RollupBatch, RollupKey, RollupStore, Runnable, Stamp, Summary,
-    Transacted, Usage, UsageStore, Work,
+    Transacted, Usage, UsageStore, Work, WorkFound,
 };
 use drumline_backend::{MemberId, Store};
 use drumline_protocol::message::Marker;
@@ -227,7 +227,11 @@ impl Store for FaultyStore {
         self.store.outbox_entries(partition, look).await
     }
 
-    async fn with_work(&self, work: Work, partitions: &[Partition]) -> Result<Vec<Partition>> {
+    async fn changes(&self) -> Result<u64> {
+        self.store.changes().await
+    }
+
+    async fn with_work(&self, work: Work, partitions: &[Partition]) -> Result<WorkFound> {
         self.store.with_work(work, partitions).await
     }
 

@@ -26,6 +26,9 @@ pub(crate) const SLOW_WRITE: Duration = Duration::from_millis(100);
 /// The time that a slow look takes.
 pub(crate) const SLOW_LOOK: Duration = Duration::from_secs(60);
 
+/// The time by which a look reaches the store late.
+pub(crate) const LATE: Duration = Duration::from_millis(15);
+
 /// The present faults.
 #[derive(Debug, Default)]
 pub(crate) struct Faults {
@@ -40,6 +43,8 @@ pub(crate) struct Faults {
     pub(crate) actions_are_slow: AtomicBool,
     /// The heads of the open actions are answered after a minute.
     pub(crate) open_actions_are_slow: AtomicBool,
+    /// So many looks for what is due reach the store late.
+    pub(crate) slow_looks: AtomicUsize,
     /// The number of commits after which the store does not answer any more; 0: it
     /// always does.
     pub(crate) commits_until_away: AtomicUsize,

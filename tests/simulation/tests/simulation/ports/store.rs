@@ -11,7 +11,7 @@ use drumline_backend::store::{
     OfferedPlace, OpenAction, OutboxLook, OutboxPage, Page, PauseCopy, PauseStore, Pauses,
     QueueStore, QueueUse, Recorded, Released, Renewal, ReportParts, Reservation, Reserved,
     Resolution, Result, Rollup, RollupBatch, RollupKey, RollupStore, Runnable, Stamp, Summary,
-    Transacted, Usage, UsageStore, Work,
+    Transacted, Usage, UsageStore, Work, WorkFound,
 };
 use drumline_backend::{MemberId, Store};
 use drumline_protocol::message::Marker;
@@ -79,7 +79,8 @@ through_link! {
     lock(id: OperationId) -> Option<Lock>;
     remove_from_outbox(entries: &[(OperationId, Stamp)]) -> ();
     outbox_entries(partition: Partition, look: &OutboxLook) -> OutboxPage;
-    with_work(work: Work, partitions: &[Partition]) -> Vec<Partition>;
+    with_work(work: Work, partitions: &[Partition]) -> WorkFound;
+    changes() -> u64;
     runnable(partition: Partition, queue: &QueueName, most: usize, sample: usize) -> Runnable;
     last_offer(id: OperationId) -> Option<LastOffer>;
     chain_place(id: OperationId, near: Neighbourhood) -> Option<ChainPlace>;

@@ -12,7 +12,7 @@ use drumline_backend::store::{
     OfferedPlace, OpenAction, OutboxLook, OutboxPage, Page, PauseCopy, PauseStore, Pauses,
     QueueStore, QueueUse, Recorded, Released, Renewal, ReportParts, Reservation, Reserved,
     Resolution, Result, Rollup, RollupBatch, RollupKey, RollupStore, Runnable, Stamp, Store,
-    Summary, Transacted, Usage, UsageStore, Work,
+    Summary, Transacted, Usage, UsageStore, Work, WorkFound,
 };
 use drumline_protocol::message::Marker;
 use drumline_protocol::transition::EndClass;
@@ -22,7 +22,7 @@ use drumline_protocol::{
 };
 use tokio::sync::broadcast;
 
-use super::{Faults, Faulty, SLOW_LOOK, SLOW_WRITE, STORE_PATIENCE, away};
+use super::{Faults, Faulty, LATE, SLOW_LOOK, SLOW_WRITE, STORE_PATIENCE, away};
 
 impl Faulty {
     /// Counts a read of these operations, and fails it on demand.
@@ -166,7 +166,11 @@ impl Store for Faulty {
         store.outbox_entries(partition, look).await
     }
 
-    async fn with_work(&self, work: Work, partitions: &[Partition]) -> Result<Vec<Partition>> {
+    async fn changes(&self) -> Result<u64> {
+        self.store("changes").await?.changes().await
+    }
+
+    async fn with_work(&self, work: Work, partitions: &[Partition]) -> Result<WorkFound> {
         let call = match work {
             Work::Outbox => "with outbox",
             Work::Offered => "with offered",
@@ -176,6 +180,16 @@ impl Store for Faulty {
             Work::Ended(..) => "with ended",
         };
         let store = self.store(call).await?;
+        let slow = &self.faults.slow_looks;
+        let is_slow = work == Work::Due
+            && slow
+                .try_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+                    left.checked_sub(1)
+                })
+                .is_ok();
+        if is_slow {
+            tokio::time::sleep(LATE).await;
+        }
         store.with_work(work, partitions).await
     }
 
