@@ -286,8 +286,16 @@ impl Fleet {
     /// # Errors
     /// When it cannot be started.
     pub fn add_manager(&mut self) -> Result<()> {
+        self.add_manager_with(&[])
+    }
+
+    /// Starts one more manager, with these variables in its environment.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn add_manager_with(&mut self, environment: &[(&str, String)]) -> Result<()> {
         let base = format!("http://127.0.0.1:{}", free_port()?);
-        self.managers.push(self.manager_at(&base)?);
+        self.managers.push(self.manager_at(&base, environment)?);
         self.bases.push(base);
         Ok(())
     }
@@ -302,15 +310,16 @@ impl Fleet {
         killed.signal(Signal::KILL)?;
         // Its port is free then.
         killed.ended(Duration::from_secs(10)).await?;
-        self.managers.insert(number, self.manager_at(&base)?);
+        self.managers.insert(number, self.manager_at(&base, &[])?);
         self.ready(&base).await
     }
 
-    fn manager_at(&self, base: &str) -> Result<Process> {
+    fn manager_at(&self, base: &str, environment: &[(&str, String)]) -> Result<Process> {
         let address = base.trim_start_matches("http://");
         let port = address.rsplit(':').next().unwrap_or_default();
         let mut command = self.command("drumline");
         command.args(["queue-manager", "--listen", address]);
+        command.envs(environment.iter().cloned());
         let log = self.folder.join(format!("manager-{port}.log"));
         Process::start(&mut command, &log)
     }

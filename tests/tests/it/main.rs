@@ -6,6 +6,7 @@ mod commands;
 mod data_set;
 mod drill;
 mod expiry;
+mod far;
 mod faults;
 mod full;
 mod history;
