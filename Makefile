@@ -20,6 +20,8 @@ PORT ?= 8080
 # For simulate: the seeds, first..last.
 SEEDS ?= 10000..11000
 SEED ?=
+# For simulate: a run as a failing test prints it.
+PLAN ?=
 # For drill, bench and bench-peers: arguments.
 ARGS ?=
 # For bench without ARGS. The committed figures are measured in this way.
@@ -131,10 +133,15 @@ soak: deps ## Run the tests that take minutes
 	cargo nextest run --locked --package drumline-tests --run-ignored only
 
 .PHONY: simulate
-simulate: ## Simulate whole fleets with faults, one per seed (SEEDS=10000..20000, or SEED=1234 to see every call)
+simulate: ## Simulate fleets with faults, and deaths at every call (SEEDS=10000..20000; SEED=1234 or PLAN='…' shows every call of one run)
 	cargo build --locked --workspace --test simulation
-	SEEDS=$(SEEDS) SEED=$(SEED) cargo test --locked --quiet --workspace --test simulation -- \
-		--nocapture --test-threads 1 fail ended
+ifdef PLAN
+	DRUMLINE_SIMULATE='$(PLAN) told' cargo test --locked --quiet --workspace --test simulation -- \
+		--nocapture --ignored --exact one_run
+else
+	SEEDS=$(SEEDS) SEED=$(SEED) CRASHES=all cargo test --locked --quiet --workspace --test simulation -- \
+		--nocapture --test-threads 1 fail ended $(if $(SEED),,alike)
+endif
 
 .PHONY: fuzz-api
 fuzz-api: ## Test the HTTP API against its own description, for two minutes (pip fetches schemathesis)

@@ -44,6 +44,8 @@ pub enum Violation {
     EndChanged(OperationId, Status, Status),
     /// An operation waits for a person whom no handler and no client asked for.
     NeedsPerson(OperationId),
+    /// An operation that was removed is in the list again.
+    Returned(OperationId),
 }
 
 impl fmt::Display for Violation {
@@ -63,6 +65,7 @@ impl fmt::Display for Violation {
             Self::StartedTwice(id) => write!(f, "{id} started twice and must not"),
             Self::EndChanged(id, was, is) => write!(f, "{id} was {was:?} and is {is:?}"),
             Self::NeedsPerson(id) => write!(f, "{id} waits for a person"),
+            Self::Returned(id) => write!(f, "{id} was removed and is there again"),
         }
     }
 }
@@ -83,6 +86,8 @@ pub struct Left {
 /// A client's view of an operation.
 #[derive(Clone, Copy, Debug, Default)]
 struct Known {
+    is_answered: bool,
+    is_removed: bool,
     at_most_once: bool,
     ran: u32,
     end: Option<Status>,
@@ -141,10 +146,17 @@ impl Judge {
     /// A client was answered with this id. Several answers about one operation are
     /// one operation.
     pub fn answered(&mut self, id: OperationId, at_most_once: bool) {
-        if !self.known.contains_key(&id) {
+        let known = self.known.entry(id).or_default();
+        if !known.is_answered {
             self.tally.answered += 1;
         }
-        self.known.entry(id).or_default().at_most_once = at_most_once;
+        known.is_answered = true;
+        known.at_most_once = at_most_once;
+    }
+
+    /// An operation was removed, as it was to be: from now on it is in no list.
+    pub fn removed(&mut self, id: OperationId) {
+        self.known.entry(id).or_default().is_removed = true;
     }
 
     /// A client saw this status.
@@ -205,9 +217,14 @@ impl Judge {
         let known: Vec<_> = self.known.iter().map(|(id, known)| (*id, *known)).collect();
         for (id, known) in known {
             let Some(one) = left.get(&id) else {
-                self.violations.push(Violation::Lost(id));
+                if !known.is_removed {
+                    self.violations.push(Violation::Lost(id));
+                }
                 continue;
             };
+            if known.is_removed {
+                self.violations.push(Violation::Returned(id));
+            }
             if known.ran > one.starts {
                 self.violations.push(Violation::UncountedStart {
                     id,
@@ -303,6 +320,26 @@ mod tests {
     fn a_create_that_is_lost_is_found_though_another_was_doubled() {
         let rest = [left(2, Status::Succeeded, 1)];
         assert_eq!(found(good(), &rest), [Violation::Lost(id(1))]);
+    }
+
+    #[test]
+    fn an_operation_that_started_before_its_answer_is_counted_once() {
+        let mut judge = Judge::new();
+        judge.started(id(1), &[]);
+        judge.answered(id(1), false);
+        judge.answered(id(1), false);
+        assert_eq!(judge.tally().answered, 1);
+    }
+
+    #[test]
+    fn an_operation_that_returns_after_its_removal_is_found() {
+        let mut judge = good();
+        judge.removed(id(1));
+        assert_eq!(found(judge, &[]), []);
+        let mut judge = good();
+        judge.removed(id(1));
+        let rest = [left(1, Status::Succeeded, 1)];
+        assert_eq!(found(judge, &rest), [Violation::Returned(id(1))]);
     }
 
     #[test]

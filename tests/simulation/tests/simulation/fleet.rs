@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use drumline_backend::{Ids, Random};
 use drumline_protocol::{Fence, OperationId, QueueName, State};
+use drumline_queue_manager::maintenance::MaintenanceOptions;
 use drumline_queue_manager::{Maintenance, Options, QueueManager};
 use drumline_simulation::Judge;
 use drumline_worker::{Context, HandlerError, LeaseStore, RunningWorker, Worker};
@@ -17,7 +18,7 @@ use crate::link::{CrashAt, Link, Trace};
 use crate::ports::Servers;
 
 /// The lease of the workers: short, so that a run sees many take-overs.
-const LEASE: Duration = Duration::from_secs(4);
+pub(crate) const LEASE: Duration = Duration::from_secs(4);
 
 /// The common parts of all processes.
 pub(crate) struct World {
@@ -27,6 +28,8 @@ pub(crate) struct World {
     pub(crate) judge: Mutex<Judge>,
     /// The operations of each token, as far as clients were answered.
     pub(crate) tokens: Mutex<std::collections::BTreeMap<String, Vec<(u64, OperationId)>>>,
+    /// The maintenance of all managers.
+    pub(crate) maintenance: MaintenanceOptions,
 }
 
 impl World {
@@ -75,7 +78,7 @@ impl Process {
         let backend = world.servers.through(&link);
         let ids = Ids::new(world.random.clone());
         let manager = QueueManager::new(backend, ids, Options::default());
-        let maintenance = Maintenance::start(&manager);
+        let maintenance = Maintenance::start_with(&manager, &world.maintenance);
         tokio::task::yield_now().await;
         Self {
             link,
@@ -170,12 +173,13 @@ async fn work(
         .note(&link.name, "starts", format_args!("{id} fence {fence}"));
     if link.stood_still_since(begun) {
         // Its lock may be another's by now. It has not begun, for the world.
-        return Err(HandlerError::stopped());
+        return Err(HandlerError::retry("stood still"));
     }
     world.judge.lock().started(id, &unfinished);
-    let steps = data.get("steps").and_then(Value::as_u64).unwrap_or(1);
-    for _ in 0..steps {
-        let step = Duration::from_millis(1 + world.below(700));
+    let number = |name: &str| data.get(name).and_then(Value::as_u64);
+    for _ in 0..number("steps").unwrap_or(1) {
+        let step = number("stepMs").unwrap_or_else(|| 1 + world.below(700));
+        let step = Duration::from_millis(step);
         tokio::select! {
             biased;
             _ = context.stop_requested() => return Err(HandlerError::stopped()),
@@ -200,9 +204,11 @@ async fn work(
             return Err(HandlerError::stopped());
         }
     }
-    let fails = data.get("fails").and_then(Value::as_u64).unwrap_or(0);
-    if world.below(100) < fails {
+    if world.below(100) < number("fails").unwrap_or(0) {
         return Err(HandlerError::retry("as drawn"));
+    }
+    if u64::from(context.attempt()) < number("failsUntil").unwrap_or(0) {
+        return Err(HandlerError::retry("as told"));
     }
     Ok(())
 }

@@ -4,7 +4,8 @@
 //! seed, so a run that fails can be run again.
 //!
 //! `SEEDS=1000..2000` runs other seeds, `SEED=1234` one of them, and prints
-//! every call.
+//! every call. `CRASHES=all` lets processes die at every call of every scene, and
+//! `SCENE=retry` plays one of the scenes.
 
 #![expect(
     clippy::print_stdout,
@@ -17,6 +18,7 @@ mod fleet;
 mod link;
 mod ports;
 mod scenario;
+mod scene;
 
 use std::env;
 use std::fmt::Write as _;
@@ -27,6 +29,7 @@ use std::thread;
 use drumline_simulation::judge::Tally;
 
 use crate::scenario::{Mode, Plan};
+use crate::scene::Scene;
 
 /// The variable that makes this program run one plan and say what happened.
 const ONE_RUN: &str = "DRUMLINE_SIMULATE";
@@ -235,9 +238,51 @@ fn a_process_may_die_at_any_call() {
         ..Plan::new(7, Mode::Liveness)
     };
     let calls = run(quiet).calls;
+    run_all(&deaths(quiet, &calls, CRASHES));
+}
+
+/// The calls of each process at which it dies, before and after.
+const CRASHES: u64 = 20;
+
+/// In each scene, one of the processes dies at one of its calls, before and after what the
+/// call does, and the scene has the same end.
+#[test]
+fn a_scene_ends_alike_whatever_process_dies_at_whatever_call() {
+    let most = if given("CRASHES").is_some() {
+        u64::MAX
+    } else {
+        CRASHES_OF_SCENE
+    };
+    let only = given("SCENE");
+    let mut dying = Vec::new();
+    for scene in Scene::ALL {
+        if only.as_ref().is_some_and(|only| *only != scene.to_string()) {
+            continue;
+        }
+        let quiet = Plan::of_scene(scene);
+        let ran = run(quiet);
+        assert_eq!(ran.violations, [""; 0], "{quiet}");
+        let before = dying.len();
+        dying.extend(deaths(quiet, &ran.calls, most));
+        println!(
+            "{scene}: {:?} calls, {} deaths",
+            ran.calls,
+            dying.len() - before
+        );
+    }
+    let tally = run_all(&dying);
+    assert!(only.is_some() || tally.take_overs > 0, "{tally:?}");
+}
+
+/// The calls of each process at which it dies in a scene, before and after.
+const CRASHES_OF_SCENE: u64 = 6;
+
+/// A run like the quiet one for each death: of each process, before and after calls from
+/// all over its life, at most so many of them.
+fn deaths(quiet: Plan, calls: &[u64], most: u64) -> Vec<Plan> {
     let mut dying = Vec::new();
     for (place, calls) in calls.iter().enumerate() {
-        let step = calls.div_ceil(CRASHES).max(1);
+        let step = calls.div_ceil(most).max(1);
         for call in (1..=*calls).step_by(usize::try_from(step).expect("a small number")) {
             for after in [false, true] {
                 let at = link::CrashAt { call, after };
@@ -248,8 +293,5 @@ fn a_process_may_die_at_any_call() {
             }
         }
     }
-    run_all(&dying);
+    dying
 }
-
-/// The calls of each process at which it dies, before and after.
-const CRASHES: u64 = 20;

@@ -12,6 +12,7 @@ use drumline_backend_embedded::{TokioClock, backend_with};
 use drumline_protocol::{
     DependencyToken, OperationId, PartitionCount, RetryPolicy, State, Status, Timestamp,
 };
+use drumline_queue_manager::maintenance::MaintenanceOptions;
 use drumline_queue_manager::{Actor, QueueManager};
 use drumline_simulation::Judge;
 use drumline_simulation::judge::Left;
@@ -23,6 +24,7 @@ use crate::Ran;
 use crate::fleet::{Kind, Process, World};
 use crate::link::{Condition, CrashAt, Faults, Link, Lost, Trace};
 use crate::ports::Servers;
+use crate::scene::{AFTERMATH, Scene};
 
 /// The time that a client waits for an answer.
 const PATIENCE: Duration = Duration::from_secs(8);
@@ -50,10 +52,12 @@ pub(crate) struct Plan {
     pub(crate) is_quiet: bool,
     /// The process that dies at a call, by its place in the first fleet.
     pub(crate) crash: Option<(usize, CrashAt)>,
+    /// The scene that is played, in place of clients that do anything.
+    pub(crate) scene: Option<Scene>,
 }
 
 /// The form that [`Plan::read`] reads: `liveness seed 7`, `safety seed 7 told`, `…
-/// quiet crash 2 120 after`.
+/// quiet scene retry crash 2 120 after`.
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mode = match self.mode {
@@ -66,6 +70,9 @@ impl fmt::Display for Plan {
         }
         if self.is_quiet {
             f.write_str(" quiet")?;
+        }
+        if let Some(scene) = self.scene {
+            write!(f, " scene {scene}")?;
         }
         if let Some((place, at)) = self.crash {
             let when = if at.after { "after" } else { "before" };
@@ -90,6 +97,7 @@ impl Plan {
                 "seed" => plan.seed = words.next()?.parse().ok()?,
                 "told" => plan.is_told = true,
                 "quiet" => plan.is_quiet = true,
+                "scene" => plan.scene = Some(Scene::read(words.next()?)?),
                 "crash" => {
                     let place = words.next()?.parse().ok()?;
                     let call = words.next()?.parse().ok()?;
@@ -109,13 +117,31 @@ impl Plan {
             is_told: false,
             is_quiet: false,
             crash: None,
+            scene: None,
+        }
+    }
+
+    /// A quiet run of a scene.
+    pub(crate) fn of_scene(scene: Scene) -> Self {
+        Self {
+            is_quiet: true,
+            scene: Some(scene),
+            ..Self::new(7, Mode::Liveness)
+        }
+    }
+
+    /// The processes of its first fleet. A scene has as few as can replace each other.
+    fn places(&self) -> usize {
+        match self.scene {
+            None => MANAGERS + WORKERS,
+            Some(_) => MANAGERS + 2,
         }
     }
 }
 
 /// The processes, some of which are dead.
-struct Fleet {
-    world: Arc<World>,
+pub(crate) struct Fleet {
+    pub(crate) world: Arc<World>,
     processes: Mutex<Vec<Arc<Process>>>,
     begun: Mutex<u32>,
 }
@@ -130,7 +156,7 @@ impl Fleet {
             processes: Mutex::default(),
             begun: Mutex::new(0),
         });
-        for place in 0..MANAGERS + WORKERS {
+        for place in 0..plan.places() {
             let crash = plan.crash.filter(|(of, _)| *of == place);
             let process = fleet.begin(place, crash.map(|(_, at)| at)).await;
             fleet.processes.lock().push(process);
@@ -154,7 +180,7 @@ impl Fleet {
 
     /// Starts another process in the place of each that is dead.
     async fn replace_dead(&self) {
-        for place in 0..MANAGERS + WORKERS {
+        for place in 0..self.places() {
             let old = self.at(place);
             if old.link.condition() == Condition::Dead {
                 let new = self.begin(place, None).await;
@@ -163,6 +189,10 @@ impl Fleet {
                 }
             }
         }
+    }
+
+    fn places(&self) -> usize {
+        self.processes.lock().len()
     }
 
     fn at(&self, place: usize) -> Arc<Process> {
@@ -178,10 +208,32 @@ impl Fleet {
     fn manager(&self) -> QueueManager {
         let managers = u64::try_from(MANAGERS).unwrap_or(1);
         let place = usize::try_from(self.world.random.below(managers)).unwrap_or(0);
+        self.manager_at(place)
+    }
+
+    /// All managers, in their order; some may be dead.
+    pub(crate) fn managers(&self) -> Vec<QueueManager> {
+        (0..MANAGERS).map(|place| self.manager_at(place)).collect()
+    }
+
+    fn manager_at(&self, place: usize) -> QueueManager {
         match &self.at(place).kind {
             Kind::Manager { manager, .. } => manager.clone(),
             Kind::Worker { .. } => unreachable!("managers come first"),
         }
+    }
+
+    /// The link of the process of that name.
+    pub(crate) fn link_of(&self, name: &str) -> Option<Arc<Link>> {
+        let processes = self.processes.lock();
+        let of_name = processes.iter().find(|one| one.link.name == name);
+        of_name.map(|one| Arc::clone(&one.link))
+    }
+
+    /// The calls of each process so far.
+    fn calls(&self) -> Vec<u64> {
+        let processes = self.processes.lock();
+        processes.iter().map(|one| one.link.calls()).collect()
     }
 }
 
@@ -197,8 +249,14 @@ pub(crate) async fn run(plan: Plan) -> Ran {
         trace: Arc::new(Trace::new(plan.is_told)),
         judge: Mutex::new(Judge::new()),
         tokens: Mutex::default(),
+        maintenance: plan
+            .scene
+            .map_or_else(MaintenanceOptions::default, Scene::maintenance),
     });
     let fleet = Fleet::start(&world, plan).await;
+    if let Some(scene) = plan.scene {
+        return play(&fleet, plan, scene).await;
+    }
     let clients = TaskTracker::new();
     for number in 0..3 {
         clients.spawn(client(Arc::clone(&fleet), number));
@@ -219,21 +277,45 @@ pub(crate) async fn run(plan: Plan) -> Ran {
         // An operation that has not ended by then is judged below.
         drop(timeout(RECOVERY, ending).await);
     }
-    judge(&world, plan.mode).await;
+    ran(&fleet, plan, fleet.calls()).await
+}
+
+/// Plays a scene, whose calls are those up to its end, and the judgement after its
+/// aftermath.
+async fn play(fleet: &Fleet, plan: Plan, scene: Scene) -> Ran {
+    let played = timeout(RECOVERY, scene.play(fleet)).await;
+    let calls = fleet.calls();
+    sleep(AFTERMATH).await;
+    let mut ran = ran(fleet, plan, calls).await;
+    match played {
+        Ok(wrong) => ran.violations.extend(wrong),
+        Err(_elapsed) => ran.violations.push("the scene has no end".to_owned()),
+    }
+    if let Some((place, _)) = plan.crash
+        && fleet.link(place).condition() != Condition::Dead
+    {
+        ran.violations.push("no process has died".to_owned());
+    }
+    ran
+}
+
+/// Judges a run in which the first fleet has made these calls.
+async fn ran(fleet: &Fleet, plan: Plan, calls: Vec<u64>) -> Ran {
+    let world = &fleet.world;
+    judge(world, plan.mode).await;
     let judge = world.judge.lock();
-    let processes = fleet.processes.lock();
     Ran {
         violations: judge.violations().iter().map(ToString::to_string).collect(),
         tally: judge.tally(),
         trace: world.trace.hash(),
-        calls: processes.iter().map(|one| one.link.calls()).collect(),
+        calls,
     }
 }
 
 /// One fault, and the pause after it.
 async fn disturb(fleet: &Fleet) {
     let random = &fleet.world.random;
-    let all = u64::try_from(MANAGERS + WORKERS).unwrap_or(1);
+    let all = u64::try_from(fleet.places()).unwrap_or(1);
     let place = usize::try_from(random.below(all)).unwrap_or(0);
     let link = fleet.link(place);
     let direction = if random.below(2) == 0 {
@@ -286,7 +368,7 @@ async fn disturb(fleet: &Fleet) {
 /// Ends all faults.
 async fn peace(fleet: &Fleet) {
     fleet.replace_dead().await;
-    for place in 0..MANAGERS + WORKERS {
+    for place in 0..fleet.places() {
         let link = fleet.link(place);
         link.set_condition(Condition::Live);
         link.set_faults(Faults::default());
