@@ -32,6 +32,7 @@ macro_rules! store_suite {
                 a_repetition_that_comes_too_late_is_a_conflict,
                 the_record_comes_along_when_it_is_wanted,
                 a_report_is_written_with_its_commit,
+                a_checkpoint_is_written_with_its_commit,
                 of_racing_claims_one_wins,
                 racing_changes_are_made_one_after_the_other,
             }
@@ -141,6 +142,7 @@ macro_rules! store_suite {
                 a_backlog_delays_no_other_organization,
                 more_flows_than_a_look_has_entries_come_in_turn,
                 a_flow_goes_on_behind_an_entry,
+                large_entries_come_in_several_answers,
                 a_flow_of_young_entries_is_left_out,
                 the_load_of_a_queue_is_what_could_run,
             }

@@ -131,8 +131,14 @@ async fn entries_of_an_operation_that_does_not_belong_there_are_removed() {
     scene
         .zadd(&scene.key(suspended.id, "index:ms"), 0, &member)
         .await;
+    // In an index of which it has no key.
+    let member = [FLOW.as_slice(), suspended.id.as_bytes()].concat();
+    scene
+        .zadd(&scene.key(suspended.id, "index:r"), 0, &member)
+        .await;
     scene
         .mended(&[
+            (FaultKind::IndexEntry, Some(suspended.id)),
             (FaultKind::OutboxEntry, Some(done.id)),
             (FaultKind::StateEntry, Some(done.id)),
             (FaultKind::DueEntry, Some(done.id)),
@@ -166,8 +172,13 @@ async fn a_record_that_is_missing_from_its_sets_is_entered() {
     let at = at.expect("the key of the owner");
     let member = [&record[at + 1..at + 7], done.id.as_bytes().as_slice()].concat();
     scene.zrem(&scene.key(done.id, "index:o"), &member).await;
+    let chained = scene.create(Some("t")).await;
+    let chain = chained.header.rules.chain.expect("a token");
+    let member = [&chain.as_bytes()[..6], chained.id.as_bytes().as_slice()].concat();
+    scene.zrem(&scene.key(chained.id, "index:t"), &member).await;
     scene
         .mended(&[
+            (FaultKind::IndexMissing, Some(chained.id)),
             (FaultKind::StateMissing, Some(ready.id)),
             (FaultKind::DueMissing, Some(due.id)),
             (FaultKind::EndMissing, Some(done.id)),

@@ -4,10 +4,12 @@
 
 use std::time::Duration;
 
-use drumline_backend::store::{Guard, OutboxLook, Stamp};
+use drumline_backend::store::{Guard, OutboxLook, PauseStore as _, Stamp};
 use drumline_backend::{Ids, Member, Membership, Profile, Role, Store};
 use drumline_backend_redis::{Options, RedisMembership, RedisStore};
-use drumline_protocol::{Event, Partition};
+use drumline_protocol::{
+    Author, Event, Organization, Partition, Pause, PauseKind, PauseScope, Timestamp,
+};
 
 use crate::common::{self, commit, create, draft, make};
 
@@ -140,6 +142,76 @@ async fn a_beat_from_the_future_counts_as_one_of_now() {
     last.arg(&beats).arg(id);
     let last: i64 = last.query_async(&mut raw).await.expect("zscore");
     assert!(last <= store.now().as_millis() + 1_000, "{last}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_change_of_the_pauses_has_a_version_of_its_own() {
+    let options = common::options().await;
+    let store = common::connect(&options).await;
+    let pause = |name: &str, until| Pause {
+        scope: PauseScope {
+            kind: PauseKind::MessageName,
+            organization: Organization::default(),
+            value: name.to_owned(),
+        },
+        reason: "a test".to_owned(),
+        until,
+        author: Author::Caller("ann".to_owned()),
+        since: store.now(),
+    };
+    let over = Timestamp::from_millis(store.now().as_millis() - 1);
+    let lasting = pause("lasting", None);
+    store
+        .set_pause(&pause("over", Some(over)))
+        .await
+        .expect("set");
+    store.set_pause(&lasting).await.expect("set");
+    let mut set = redis::cmd("HSET");
+    let future = in_an_hour_ms(&store) * 1_000;
+    set.arg(format!("{}:{{meta}}:pauses", options.namespace))
+        .arg("v")
+        .arg(future);
+    let mut raw = common::raw(&options.url).await;
+    let new: usize = set.query_async(&mut raw).await.expect("hset");
+    assert_eq!(new, 0, "the version is there");
+
+    let version = async || store.pauses().await.expect("pauses").version;
+    let mut before = version().await;
+    assert_eq!(i64::try_from(before).expect("a small number"), future);
+    assert_eq!(store.lift_ended_pauses().await.expect("lifted"), 1);
+    assert!(version().await > before);
+    before = version().await;
+    store.set_pause(&lasting).await.expect("set");
+    assert!(version().await > before);
+    before = version().await;
+    assert!(store.lift_pause(lasting.scope.key()).await.expect("lifted"));
+    assert!(version().await > before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_beat_from_the_future_is_no_change_for_a_reader_of_the_roster() {
+    let options = common::options().await;
+    let store = common::connect(&options).await;
+    let membership = RedisMembership::new(&store);
+    let (early, alive) = (member(), member());
+    membership.beat(&early).await.expect("beat");
+    let known = membership.beat(&alive).await.expect("beat");
+    let beats = format!("{}:{{m}}:beats", options.namespace);
+    let mut set = redis::cmd("ZADD");
+    set.arg(&beats)
+        .arg(in_an_hour_ms(&store))
+        .arg(early.id.0.as_bytes().as_slice());
+    let mut raw = common::raw(&options.url).await;
+    set.exec_async(&mut raw).await.expect("zadd");
+    let now = membership.beat(&alive).await.expect("beat");
+    assert_eq!(now.len(), known.len());
+    let newest: Vec<(Vec<u8>, i64)> = redis::cmd("ZREVRANGE")
+        .arg(&beats)
+        .arg(&["0", "0", "WITHSCORES"])
+        .query_async(&mut raw)
+        .await
+        .expect("zrevrange");
+    assert!(newest[0].1 <= store.now().as_millis() + 1_000, "{newest:?}");
 }
 
 fn member() -> Member {

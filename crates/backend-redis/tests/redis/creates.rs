@@ -146,3 +146,29 @@ async fn creates_go_with_the_last_operation_once_they_do_not_count() {
         assert_eq!(creates.field(&only, None).await.is_some(), stays);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn creates_since_a_time_are_counted_without_those_that_run() {
+    let creates = Creates::new().await;
+    let store = &creates.store;
+    let before = store.now();
+    let waiting = creates.create().await;
+    let mut paused = draft(store, &creates.ids, None);
+    create(store, &paused).await;
+    creates.event(&mut paused, Event::Pause).await;
+    let mut ended = draft(store, &creates.ids, None);
+    create(store, &ended).await;
+    creates.event(&mut ended, Event::Cancel).await;
+    let count = async |since| store.created_since(since).await.expect("created since");
+    assert_eq!(count(before).await, 3);
+    let later = waiting
+        .id
+        .created()
+        .saturating_add(Duration::from_secs(3_600));
+    assert_eq!(count(later).await, 0);
+    let running = draft(store, &creates.ids, None);
+    create(store, &running).await;
+    let claim = common::claim(store, &creates.ids, running.id, &running.header);
+    make(store, claim).await;
+    assert_eq!(count(before).await, 3);
+}

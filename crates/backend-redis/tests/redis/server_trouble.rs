@@ -5,8 +5,8 @@ use std::time::Duration;
 use drumline_backend::store::{
     Committed, Created, Error, Guard, NewOperation, OutboxLook, Renewal,
 };
-use drumline_backend::{Ids, Store};
-use drumline_backend_redis::{Options, RedisStore};
+use drumline_backend::{Ids, Member, Membership as _, Profile, Role, Store};
+use drumline_backend_redis::{Options, RedisMembership, RedisStore};
 use drumline_protocol::{Event, Fence, Header, OperationId, Partition, PartitionCount};
 use drumline_test_servers::RedisServer;
 use tokio::time::Instant;
@@ -196,6 +196,44 @@ async fn a_full_server_says_so_at_once_and_has_stored_nothing() {
     limit("0").await;
     assert_eq!(store.counts().await.expect("counts"), Default::default());
     assert!(create(&store, &new).await.is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_a_full_server_members_stay_alive() {
+    let server = server().await;
+    let store = common::connect(&common::options_on(&server.url())).await;
+    let membership = RedisMembership::new(&store);
+    let mut member = Member {
+        id: Ids::random().member(),
+        host: "host:1".to_owned(),
+        running: 0,
+        started_on_ms: 0,
+        profile: Profile::new(Role::Worker),
+    };
+    membership.beat(&member).await.expect("beat");
+    let mut raw = common::raw(&server.url()).await;
+    let mut set = redis::cmd("CONFIG");
+    set.arg("SET").arg("maxmemory").arg("1");
+    set.exec_async(&mut raw).await.expect("config");
+    let keys: Vec<String> = redis::cmd("KEYS")
+        .arg("*:beats")
+        .query_async(&mut raw)
+        .await
+        .expect("keys");
+    let mut last = async || -> f64 {
+        let mut score = redis::cmd("ZSCORE");
+        score.arg(&keys[0]).arg(member.id.0.as_bytes().as_slice());
+        score.query_async(&mut raw).await.expect("zscore")
+    };
+    let before = last().await;
+    let begun = store.now();
+    while store.now() == begun {
+        tokio::task::yield_now().await;
+    }
+    member.running = 1;
+    let roster = membership.beat(&member).await.expect("beat");
+    assert_eq!(roster.len(), 1);
+    assert!(last().await > before);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -243,6 +243,34 @@ pub async fn a_report_is_written_with_its_commit(harness: &dyn StoreHarness) {
     assert_eq!(fixture.read(fresh.id).await.report, report);
 }
 
+/// A checkpoint that comes with a commit is written in the same step, and a report without
+/// one removes it.
+pub async fn a_checkpoint_is_written_with_its_commit(harness: &dyn StoreHarness) {
+    let fixture = Fixture::new(harness).await;
+    let fresh = fixture.create(independent()).await;
+    // A small one and a large one, which a store may keep elsewhere.
+    for size in [10, 40_000] {
+        let with_checkpoint = Report {
+            result: Some(r#"{"rows":7}"#.to_owned()),
+            checkpoint: Some(format!("\"{}\"", "c".repeat(size))),
+            ..Report::default()
+        };
+        let without = Report {
+            checkpoint: None,
+            ..with_checkpoint.clone()
+        };
+        for report in [with_checkpoint, without] {
+            let fence = fixture.claim(fresh.id).await;
+            let header = fixture.read(fresh.id).await.header;
+            let guard = Guard::Holder(fixture.holding(fence));
+            let mut release = commit(&fixture, fresh.id, &header, Event::Release, guard);
+            release.report = Some(report.clone());
+            commit_done(&fixture, release).await;
+            assert_eq!(fixture.read(fresh.id).await.report, report);
+        }
+    }
+}
+
 /// Many workers want one operation: one gets it.
 pub async fn of_racing_claims_one_wins(harness: &dyn StoreHarness) {
     const WORKERS: usize = 12;

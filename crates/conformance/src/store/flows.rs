@@ -141,6 +141,38 @@ pub async fn a_flow_goes_on_behind_an_entry(harness: &dyn StoreHarness) {
     assert_eq!(found[&flow(&other)], second[..2], "as before");
 }
 
+/// Entries that are too large for one answer come in several, each once: no flow is
+/// passed over where an answer was full.
+pub async fn large_entries_come_in_several_answers(harness: &dyn StoreHarness) {
+    const FLOWS: usize = 160;
+    let fixture = Fixture::new(harness).await;
+    let mut expected = BTreeMap::new();
+    for number in 0..FLOWS {
+        let draft = Draft {
+            data: Some(format!("\"{}\"", "d".repeat(7_500))),
+            ..of_organization(&format!("organization {number}"))
+        };
+        expected.insert(flow(&draft), fixture.create_many(&draft, 2).await);
+    }
+    let mut look = OutboxLook::oldest(Duration::ZERO, 1_000);
+    let mut found: BTreeMap<FlowKey, Vec<OperationId>> = BTreeMap::new();
+    loop {
+        let page = fixture.look(&look).await;
+        let was_first = look.after.is_none();
+        look.after = page.next;
+        if was_first && page.next.is_none() && page.flows.is_empty() {
+            break;
+        }
+        for one in &page.flows {
+            look.behind.insert(one.flow, one.last);
+        }
+        for (flow, ids) in ids(page) {
+            found.entry(flow).or_default().extend(ids);
+        }
+    }
+    assert_eq!(found, expected);
+}
+
 /// Young entries of a flow take no room from the old ones of others.
 pub async fn a_flow_of_young_entries_is_left_out(harness: &dyn StoreHarness) {
     let fixture = Fixture::new(harness).await;
