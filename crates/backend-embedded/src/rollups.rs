@@ -6,8 +6,9 @@ mod rows;
 use std::collections::{BTreeMap, BTreeSet};
 
 use drumline_backend::store::{
-    BATCH_REMEMBERED, FAILURE_GROUPS, FAILURES_KEPT, FailureBatch, FailureGroup, ROLLUP_KEYS,
-    Resolution, Rollup, RollupBatch, RollupKey, day_of, minute_of,
+    BATCH_REMEMBERED, FAILURE_GROUPS, FAILURE_HOURS, FAILURES_KEPT, FailureBatch, FailureGroup,
+    FailureHours, ROLLUP_KEYS, Resolution, Rollup, RollupBatch, RollupKey, day_of, hour_of,
+    minute_of,
 };
 use drumline_protocol::{FailureKey, Organization, Timestamp};
 
@@ -23,6 +24,8 @@ pub(crate) struct Rollups {
     keys: BTreeMap<u64, BTreeSet<RollupKey>>,
     slots: BTreeMap<(Resolution, u64), BTreeMap<RollupKey, Rollup>>,
     failures: BTreeMap<Organization, BTreeMap<FailureKey, FailureGroup>>,
+    /// The failures of each hour, by organization and group.
+    hours: BTreeMap<u64, BTreeMap<Organization, BTreeMap<FailureKey, u64>>>,
     touched: Touched,
 }
 
@@ -32,6 +35,7 @@ struct Touched {
     is_on: bool,
     slots: BTreeSet<(Resolution, u64, RollupKey)>,
     failures: BTreeSet<(Organization, FailureKey)>,
+    hours: BTreeSet<(u64, Organization, FailureKey)>,
 }
 
 impl Rollups {
@@ -110,7 +114,40 @@ impl Rollups {
                     groups.remove(&key);
                 }
             }
+            self.add_to_hour(hour_of(batch.minute), organization, group);
         }
+    }
+
+    fn add_to_hour(&mut self, hour: u64, organization: &Organization, group: &FailureGroup) {
+        let counts = self.hours.entry(hour).or_default();
+        let counts = counts.entry(organization.clone()).or_default();
+        if counts.len() < FAILURE_GROUPS || counts.contains_key(&group.key) {
+            let count = counts.entry(group.key).or_default();
+            *count = count.saturating_add(group.count);
+            self.touched.hour(hour, organization, group.key);
+        }
+    }
+
+    /// The failures of some groups in each of the hours up to `last`.
+    pub(crate) fn hours(
+        &self,
+        organization: &Organization,
+        keys: &[FailureKey],
+        last: u64,
+    ) -> Vec<FailureHours> {
+        let mut found = vec![FailureHours::default(); keys.len()];
+        let first = (last + 1).saturating_sub(FAILURE_HOURS as u64);
+        for (place, hour) in (first..=last).enumerate() {
+            let counts = self.hours.get(&hour);
+            let counts = counts.and_then(|counts| counts.get(organization));
+            for (hours, key) in found.iter_mut().zip(keys) {
+                let count = counts.and_then(|counts| counts.get(key));
+                if let (Some(count), Some(own)) = (count, hours.get_mut(place)) {
+                    *own = *count;
+                }
+            }
+        }
+        found
     }
 
     /// The groups of an organization, the last failure first.
@@ -149,6 +186,17 @@ impl Rollups {
             if !stays {
                 let gone = groups.keys();
                 gone.for_each(|key| touched.failure(organization, *key));
+            }
+            stays
+        });
+        let first = hour_of(minute).saturating_sub(FAILURE_HOURS as u64);
+        self.hours.retain(|hour, organizations| {
+            let stays = *hour >= first;
+            if !stays {
+                for (organization, counts) in organizations {
+                    let gone = counts.keys();
+                    gone.for_each(|key| touched.hour(*hour, organization, *key));
+                }
             }
             stays
         });

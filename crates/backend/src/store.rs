@@ -69,9 +69,9 @@ pub use self::pauses::{PauseCopy, PauseStore, Pauses, Released};
 pub use self::queues::{IdleFate, IdleQueue, QueueStore, QueueUse};
 pub use self::report::ReportParts;
 pub use self::rollups::{
-    BATCH_REMEMBERED, BUCKETS, FAILURE_GROUPS, FAILURES_KEPT, FailureBatch, FailureGroup,
-    Histogram, ROLLUP_KEYS, Resolution, Rollup, RollupBatch, RollupKey, RollupStore, day_of,
-    minute_of,
+    BATCH_REMEMBERED, BUCKETS, FAILURE_GROUPS, FAILURE_HOURS, FAILURES_KEPT, FailureBatch,
+    FailureGroup, FailureHours, Histogram, ROLLUP_KEYS, Resolution, Rollup, RollupBatch, RollupKey,
+    RollupStore, day_of, hour_of, minute_of,
 };
 pub use self::summary::{ALONG_BYTES, ANSWER_BYTES, Room, Summary};
 pub use self::transact::{Transacted, check_distinct};

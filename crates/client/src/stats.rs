@@ -126,6 +126,10 @@ pub struct FailureGroup {
     pub last: String,
     /// The id of the operation that failed last. It may be removed.
     pub sample: String,
+    /// The failures in each of the last 24 hours (UTC), the oldest first. The last hour
+    /// is not over yet. Empty if the service is of an earlier release.
+    #[serde(default)]
+    pub hourly: Vec<u64>,
 }
 
 #[derive(Deserialize)]

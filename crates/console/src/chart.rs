@@ -47,6 +47,13 @@ impl Chart {
         Bars(svg)
     }
 
+    /// The heights one by one, for people who do not see the bars.
+    #[must_use]
+    pub fn numbers(&self) -> String {
+        let values: Vec<String> = self.values.iter().map(ToString::to_string).collect();
+        values.join(", ")
+    }
+
     /// The width of all bars.
     #[must_use]
     pub fn width(&self) -> usize {

@@ -2,6 +2,7 @@
 
 use askama::Template;
 
+use crate::chart::Chart;
 use crate::frame::Frame;
 use crate::text::Text;
 use crate::time::Moment;
@@ -20,6 +21,8 @@ pub struct Cell {
     pub badge: Option<Badge>,
     /// A line below the text.
     pub note: Option<Text>,
+    /// Bars above the text.
+    pub chart: Option<Chart>,
 }
 
 impl Cell {
@@ -55,6 +58,16 @@ impl Cell {
     pub fn badge(badge: Badge) -> Self {
         Self {
             badge: Some(badge),
+            ..Self::default()
+        }
+    }
+
+    /// The summary of a chart, with its bars above.
+    #[must_use]
+    pub fn chart(chart: Chart) -> Self {
+        Self {
+            text: chart.summary.clone(),
+            chart: Some(chart),
             ..Self::default()
         }
     }

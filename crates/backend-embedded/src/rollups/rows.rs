@@ -8,7 +8,7 @@ use drumline_protocol::{ErrorCode, FailureKey, Organization, QueueName};
 use super::{Rollups, Touched};
 use crate::durable::{Error, Rows};
 use crate::state::restored::Reader;
-use crate::state::rows::{Bytes, FAILURES, ROLLUP, Row};
+use crate::state::rows::{Bytes, FAILURE_HOUR, FAILURES, ROLLUP, Row};
 
 impl Touched {
     pub(super) fn slot(&mut self, resolution: Resolution, slot: u64, key: &RollupKey) {
@@ -20,6 +20,12 @@ impl Touched {
     pub(super) fn failure(&mut self, organization: &Organization, key: FailureKey) {
         if self.is_on {
             self.failures.insert((organization.clone(), key));
+        }
+    }
+
+    pub(super) fn hour(&mut self, hour: u64, organization: &Organization, key: FailureKey) {
+        if self.is_on {
+            self.hours.insert((hour, organization.clone(), key));
         }
     }
 }
@@ -66,13 +72,20 @@ impl Rollups {
 
     /// Returns true if something is marked.
     pub(crate) fn is_touched(&self) -> bool {
-        !self.touched.slots.is_empty() || !self.touched.failures.is_empty()
+        let Touched {
+            is_on: _,
+            slots,
+            failures,
+            hours,
+        } = &self.touched;
+        !slots.is_empty() || !failures.is_empty() || !hours.is_empty()
     }
 
     /// The rows of everything that is marked, and no marks any more.
     pub(crate) fn take_rows(&mut self) -> Vec<Row> {
         let slots = std::mem::take(&mut self.touched.slots);
         let failures = std::mem::take(&mut self.touched.failures);
+        let hours = std::mem::take(&mut self.touched.hours);
         let slots = slots.iter().map(|(resolution, slot, key)| {
             let counts = self.slots.get(&(*resolution, *slot));
             let counts = counts.and_then(|counts| counts.get(key));
@@ -83,7 +96,13 @@ impl Rollups {
             let group = groups.and_then(|groups| groups.get(key));
             failure_row(organization, *key, group)
         });
-        slots.chain(failures).collect()
+        let hours = hours.iter().map(|(hour, organization, key)| {
+            let counts = self.hours.get(hour);
+            let counts = counts.and_then(|counts| counts.get(organization));
+            let count = counts.and_then(|counts| counts.get(key)).copied();
+            hour_row(*hour, organization, *key, count)
+        });
+        slots.chain(failures).chain(hours).collect()
     }
 
     /// Makes rollups of their rows.
@@ -96,6 +115,10 @@ impl Rollups {
         for row in rows.of_kind(FAILURES)? {
             let (_, value) = row?;
             rollups.restore_failure(&value)?;
+        }
+        for row in rows.of_kind(FAILURE_HOUR)? {
+            let (key, value) = row?;
+            rollups.restore_hour(&key, &value)?;
         }
         Ok(rollups)
     }
@@ -144,6 +167,19 @@ impl Rollups {
         groups.insert(group.key, group);
         Ok(())
     }
+
+    fn restore_hour(&mut self, key: &[u8], value: &[u8]) -> Result<(), Error> {
+        const ROW: &str = "the failures of an hour";
+        let mut key = Reader::new(ROW, key.get(1..).unwrap_or_default());
+        let hour = key.u64()?;
+        let mut value = Reader::versioned(ROW, value)?;
+        let organization = Organization(value.text()?);
+        let key = FailureKey(value.u64()?);
+        let counts = self.hours.entry(hour).or_default();
+        let counts = counts.entry(organization).or_default();
+        counts.insert(key, value.u64()?);
+        Ok(())
+    }
 }
 
 fn slot_row(resolution: Resolution, slot: u64, name: &RollupKey, counts: Option<&Rollup>) -> Row {
@@ -180,6 +216,21 @@ fn failure_row(organization: &Organization, key: FailureKey, group: Option<&Fail
     (name.0, value)
 }
 
+fn hour_row(hour: u64, organization: &Organization, key: FailureKey, count: Option<u64>) -> Row {
+    let mut name = Bytes(vec![FAILURE_HOUR]);
+    name.u64(hour);
+    name.u64(digest(&[organization.0.as_str()]));
+    name.u64(key.0);
+    let value = count.map(|count| {
+        let mut bytes = Bytes::versioned();
+        bytes.part(organization.0.as_bytes());
+        bytes.u64(key.0);
+        bytes.u64(count);
+        bytes.0
+    });
+    (name.0, value)
+}
+
 #[cfg(test)]
 impl Rollups {
     /// Everything that is to survive a restart, in text.
@@ -189,10 +240,11 @@ impl Rollups {
             keys,
             slots,
             failures,
+            hours,
             touched: _,
         } = self;
         let named = keys.iter().filter(|(_, keys)| !keys.is_empty());
         let keys: Vec<_> = named.collect();
-        format!("{keys:?}\n{slots:?}\n{failures:?}\n")
+        format!("{keys:?}\n{slots:?}\n{failures:?}\n{hours:?}\n")
     }
 }

@@ -17,6 +17,7 @@
 //! 11   │ resolution, slot, name │ counts (`crate::rollups`)
 //! 12   │ organization, name     │ a failure group (`crate::rollups`)
 //! 13   │ export                 │ the mark of its import
+//! 14   │ hour, organization, name │ the failures of a group in an hour (`crate::rollups`)
 //! ```
 //!
 //! Values that have a wire format are in it, so that a release reads what the one
@@ -52,6 +53,7 @@ pub(crate) const AUDIT: u8 = 10;
 pub(crate) const ROLLUP: u8 = 11;
 pub(crate) const FAILURES: u8 = 12;
 pub(crate) const IMPORT: u8 = 13;
+pub(crate) const FAILURE_HOUR: u8 = 14;
 
 /// The version of the values that have no wire format.
 pub(crate) const VERSION: u8 = 1;

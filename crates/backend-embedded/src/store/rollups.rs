@@ -2,9 +2,10 @@
 
 use async_trait::async_trait;
 use drumline_backend::store::{
-    FailureBatch, FailureGroup, Resolution, Result, Rollup, RollupBatch, RollupKey, RollupStore,
+    FailureBatch, FailureGroup, FailureHours, Resolution, Result, Rollup, RollupBatch, RollupKey,
+    RollupStore,
 };
-use drumline_protocol::{Organization, Timestamp};
+use drumline_protocol::{FailureKey, Organization, Timestamp};
 
 use super::EmbeddedStore;
 
@@ -47,5 +48,15 @@ impl RollupStore for EmbeddedStore {
     ) -> Result<Vec<FailureGroup>> {
         let groups = self.answer_rollups(|rollups, _| rollups.failure_groups(organization, limit));
         groups.written().await
+    }
+
+    async fn failure_hours(
+        &self,
+        organization: &Organization,
+        keys: &[FailureKey],
+        last: u64,
+    ) -> Result<Vec<FailureHours>> {
+        let hours = self.answer_rollups(|rollups, _| rollups.hours(organization, keys, last));
+        hours.written().await
     }
 }

@@ -6,10 +6,12 @@
 --           it the organization (8) and
 --             :groups  hash key (8) -> group
 --             :last    zset ms of the last failure -> key
+--             :hour:N  hash key -> failures in an hour; expires
 -- ARGV  1 the name of this call (9)
 --       2 how many groups an organization may have
 --       3 the seconds for which the names of calls are kept, 4 the groups of an
 --       organization after its last failure
+--       5 the hour of the failures, since 1970, 6 the seconds for which its counts are kept
 --       then for each group: organization (8), key (8), and the group as it is kept:
 --       first failure in ms (8), last failure in ms (8), count (8), the operation that
 --       failed last (16), texts
@@ -17,10 +19,14 @@
 if redis.call('SADD', KEYS[1], ARGV[1]) == 0 then return 0 end
 redis.call('EXPIRE', KEYS[1], ARGV[3])
 local limit = tonumber(ARGV[2])
-for at = 5, #ARGV, 3 do
+for at = 7, #ARGV, 3 do
   local prefix, key, group = KEYS[2] .. ARGV[at], ARGV[at + 1], ARGV[at + 2]
-  local groups, by_last = prefix .. ':groups', prefix .. ':last'
+  local groups, by_last, hour = prefix .. ':groups', prefix .. ':last', prefix .. ':hour:' .. ARGV[5]
   local first, last, count = struct.unpack('>I8I8I8', group)
+  if redis.call('HLEN', hour) < limit or redis.call('HEXISTS', hour, key) == 1 then
+    redis.call('HINCRBY', hour, key, ('%d'):format(count))
+    redis.call('EXPIRE', hour, ARGV[6])
+  end
   local before = redis.call('HGET', groups, key)
   if before then
     local first_before, last_before, count_before = struct.unpack('>I8I8I8', before)

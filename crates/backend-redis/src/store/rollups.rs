@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use drumline_backend::store::{
-    BATCH_REMEMBERED, FAILURE_GROUPS, FAILURES_KEPT, FailureBatch, FailureGroup, ROLLUP_KEYS,
-    Resolution, Result, Rollup, RollupBatch, RollupKey, RollupStore, day_of, minute_of,
+    BATCH_REMEMBERED, FAILURE_GROUPS, FAILURE_HOURS, FAILURES_KEPT, FailureBatch, FailureGroup,
+    FailureHours, ROLLUP_KEYS, Resolution, Result, Rollup, RollupBatch, RollupKey, RollupStore,
+    day_of, hour_of, minute_of,
 };
 use drumline_protocol::digest::digest;
 use drumline_protocol::{ErrorCode, FailureKey, OperationId, Organization, QueueName, Timestamp};
@@ -25,6 +26,8 @@ const SLOTS: usize = 64;
 const COUNTS: usize = 16;
 /// Groups in one call of the script, each of which takes the server some 10 µs.
 const GROUPS: usize = 64;
+/// The time that the counts of an hour are kept, from the last one on.
+const HOUR_KEPT: Duration = Duration::from_secs(FAILURE_HOURS as u64 * 3600);
 /// The time that the names of a day are kept behind its end: they name the keys of
 /// its last slot.
 const NAMES_KEPT: Duration = Duration::from_secs(4 * 24 * 3600);
@@ -133,7 +136,7 @@ impl RollupStore for RedisStore {
         organization: &Organization,
         limit: usize,
     ) -> Result<Vec<FailureGroup>> {
-        let prefix = [self.keys().failures_prefix(), of_organization(organization)].concat();
+        let prefix = self.failures_of(organization);
         let Some(last) = limit.checked_sub(1) else {
             return Ok(Vec::new());
         };
@@ -163,9 +166,48 @@ impl RollupStore for RedisStore {
         }
         Ok(found)
     }
+
+    async fn failure_hours(
+        &self,
+        organization: &Organization,
+        keys: &[FailureKey],
+        last: u64,
+    ) -> Result<Vec<FailureHours>> {
+        let mut found = vec![FailureHours::default(); keys.len()];
+        if keys.is_empty() {
+            return Ok(found);
+        }
+        let prefix = self.failures_of(organization);
+        let mut commands = redis::pipe();
+        for back in (0_u64..).take(FAILURE_HOURS) {
+            let hour = format!(":hour:{}", last.saturating_sub(back));
+            let command = commands.cmd("HMGET");
+            command.arg([prefix.as_slice(), hour.as_bytes()].concat());
+            for key in keys {
+                command.arg(bytes(key.0));
+            }
+        }
+        let answers = self.link().run("failures", &commands).await?;
+        for (back, answer) in answers.into_iter().enumerate() {
+            let mut counts = Parts::of(answer)?;
+            for hours in &mut found {
+                let count = counts.maybe_bytes()?;
+                let place = FAILURE_HOURS.saturating_sub(back + 1);
+                if let (Some(count), Some(hour)) = (count, hours.get_mut(place)) {
+                    *hour = decimal(&count)?;
+                }
+            }
+        }
+        Ok(found)
+    }
 }
 
 impl RedisStore {
+    /// The beginning of the keys of the failures of an organization.
+    fn failures_of(&self, organization: &Organization) -> Vec<u8> {
+        [self.keys().failures_prefix(), of_organization(organization)].concat()
+    }
+
     fn failures_command(
         &self,
         name: &[u8],
@@ -181,7 +223,9 @@ impl RedisStore {
             .arg(name)
             .arg(FAILURE_GROUPS)
             .arg(BATCH_REMEMBERED.as_secs())
-            .arg(FAILURES_KEPT.as_secs());
+            .arg(FAILURES_KEPT.as_secs())
+            .arg(hour_of(minute))
+            .arg(HOUR_KEPT.as_secs());
         for (organization, group) in groups {
             command
                 .arg(of_organization(organization))
@@ -199,6 +243,12 @@ fn expiry(resolution: Resolution) -> u64 {
 
 fn bytes(number: u64) -> Vec<u8> {
     number.to_be_bytes().to_vec()
+}
+
+fn decimal(written: &[u8]) -> Result<u64> {
+    let number = std::str::from_utf8(written).ok();
+    let number = number.and_then(|number| number.parse().ok());
+    number.ok_or_else(reply::unexpected)
 }
 
 /// The name of one of the calls that add a batch, by which its repetition is

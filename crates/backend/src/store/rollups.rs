@@ -35,6 +35,8 @@ pub const ROLLUP_KEYS: usize = 128;
 pub const FAILURE_GROUPS: usize = 1_000;
 /// The time after its last failure for which the groups of an organization are kept.
 pub const FAILURES_KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
+/// Hours in which the failures of a group are counted, the present one included.
+pub const FAILURE_HOURS: usize = 24;
 /// The time for which a repetition of a batch is recognised, from the first call on.
 /// A caller repeats a batch no longer than that.
 pub const BATCH_REMEMBERED: Duration = Duration::from_secs(15 * 60);
@@ -134,6 +136,12 @@ pub fn minute_of(at: Timestamp) -> u64 {
 #[must_use]
 pub const fn day_of(minute: u64) -> u64 {
     minute / (24 * 60)
+}
+
+/// The number of the hour that a minute lies in, since 1970.
+#[must_use]
+pub const fn hour_of(minute: u64) -> u64 {
+    minute / 60
 }
 
 /// Times, counted in buckets. Bucket *n* has those of at most 2ⁿ milliseconds that are
@@ -342,6 +350,9 @@ impl FailureGroup {
     }
 }
 
+/// The failures of a group in each of some hours, the oldest first.
+pub type FailureHours = [u64; FAILURE_HOURS];
+
 /// The failures that one process has counted in some seconds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FailureBatch {
@@ -385,7 +396,8 @@ pub trait RollupStore: Send + Sync {
         count: u64,
     ) -> Result<Vec<Vec<Rollup>>>;
 
-    /// Adds failures to their groups.
+    /// Adds failures to their groups, and to the hour of the batch. An hour has the
+    /// counts of at most [`FAILURE_GROUPS`] groups.
     ///
     /// # Errors
     /// As [`Self::add_rollup`].
@@ -401,6 +413,19 @@ pub trait RollupStore: Send + Sync {
         organization: &Organization,
         limit: usize,
     ) -> Result<Vec<FailureGroup>>;
+
+    /// Returns the failures of some groups of an organization in each of the
+    /// [`FAILURE_HOURS`] hours up to `last`, in the order of `keys`. Zeros stand where
+    /// nothing was counted.
+    ///
+    /// # Errors
+    /// When the store is unavailable.
+    async fn failure_hours(
+        &self,
+        organization: &Organization,
+        keys: &[FailureKey],
+        last: u64,
+    ) -> Result<Vec<FailureHours>>;
 }
 
 #[cfg(test)]

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use drumline_backend::store::{
-    FAILURE_GROUPS, FailureBatch, FailureGroup, ROLLUP_KEYS, Resolution, Rollup, RollupBatch,
-    RollupKey, minute_of,
+    FAILURE_GROUPS, FailureBatch, FailureGroup, FailureHours, ROLLUP_KEYS, Resolution, Rollup,
+    RollupBatch, RollupKey, hour_of, minute_of,
 };
 use drumline_protocol::{
     ErrorCode, FailureKey, OperationId, Organization, Partition, QueueName, Timestamp,
@@ -171,15 +171,107 @@ fn sample(fixture: &Fixture, at: Timestamp) -> OperationId {
 }
 
 async fn fail(fixture: &Fixture, id: u64, organization: &str, groups: Vec<FailureGroup>) {
+    let minute = minute_of(fixture.store.now());
+    fail_at(fixture, id, organization, minute, groups).await;
+}
+
+/// Adds failures that were counted in a minute.
+async fn fail_at(
+    fixture: &Fixture,
+    id: u64,
+    organization: &str,
+    minute: u64,
+    groups: Vec<FailureGroup>,
+) {
     let organization = Organization(organization.to_owned());
     let groups = groups.into_iter();
     let batch = FailureBatch {
         id,
-        minute: minute_of(fixture.store.now()),
+        minute,
         groups: groups.map(|group| (organization.clone(), group)).collect(),
     };
     let added = fixture.store.add_failures(&batch).await;
     added.expect("add_failures");
+}
+
+async fn hours(
+    fixture: &Fixture,
+    organization: &str,
+    keys: &[u64],
+    last: u64,
+) -> Vec<FailureHours> {
+    let organization = Organization(organization.to_owned());
+    let keys: Vec<_> = keys.iter().copied().map(FailureKey).collect();
+    let found = fixture.store.failure_hours(&organization, &keys, last);
+    found.await.expect("failure_hours")
+}
+
+/// Each hour of the last day has its own count of a group, from all processes, and
+/// of the own organization.
+pub async fn the_failures_of_a_group_are_counted_in_each_hour(harness: &dyn StoreHarness) {
+    let fixture = Fixture::new(harness).await;
+    let other = fixture.another(harness).await;
+    let now = fixture.store.now();
+    let last = hour_of(minute_of(now));
+    let of = |count| FailureGroup {
+        count,
+        ..group(&fixture, 7, now)
+    };
+    let (this, before) = (minute_of(now), (last - 1) * 60 + 59);
+    fail_at(&fixture, 1, "default", before, vec![of(3)]).await;
+    fail_at(
+        &fixture,
+        2,
+        "default",
+        this,
+        vec![of(1), group(&fixture, 8, now)],
+    )
+    .await;
+    fail_at(&other, 3, "default", this, vec![of(2)]).await;
+    // The repetition of a batch.
+    fail_at(&other, 3, "default", this, vec![of(2)]).await;
+    let expected = |of: &[(usize, u64)]| -> FailureHours {
+        let mut hours = FailureHours::default();
+        for (back, count) in of {
+            *hours.iter_mut().rev().nth(*back).expect("an hour") = *count;
+        }
+        hours
+    };
+    let found = hours(&other, "default", &[8, 9, 7], last).await;
+    let one = expected(&[(0, 1)]);
+    assert_eq!(found, [one, expected(&[]), expected(&[(0, 3), (1, 3)])]);
+    // Later the same counts stand further back, and leave at the end of the day.
+    let later = hours(&fixture, "default", &[7], last + 23).await;
+    assert_eq!(later, [expected(&[(23, 3)])]);
+    assert!(hours(&fixture, "default", &[], last).await.is_empty());
+    assert_eq!(hours(&fixture, "other", &[7], last).await, [expected(&[])]);
+}
+
+/// The number of groups in an hour is bounded, and a group that has its room keeps it.
+pub async fn an_hour_counts_a_bounded_number_of_groups(harness: &dyn StoreHarness) {
+    let fixture = Fixture::new(harness).await;
+    let now = fixture.store.now();
+    let minute = minute_of(now);
+    let some = |first: u64, count: usize| -> Vec<FailureGroup> {
+        let keys = (first..).take(count);
+        keys.map(|key| group(&fixture, key, now)).collect()
+    };
+    fail_at(&fixture, 1, "default", minute, some(0, FAILURE_GROUPS)).await;
+    fail_at(
+        &fixture,
+        2,
+        "default",
+        minute,
+        some(FAILURE_GROUPS as u64 - 1, 2),
+    )
+    .await;
+    let asked = [FAILURE_GROUPS as u64 - 1, FAILURE_GROUPS as u64];
+    let found = hours(&fixture, "default", &asked, hour_of(minute)).await;
+    let of_this_hour: Vec<_> = found
+        .iter()
+        .filter_map(|hours| hours.last().copied())
+        .collect();
+    assert_eq!(of_this_hour, [2, 0]);
 }
 
 async fn groups(fixture: &Fixture, organization: &str, limit: usize) -> Vec<FailureGroup> {

@@ -67,7 +67,7 @@ pub(crate) async fn failures(session: &Session, args: &Failures) -> Result<Exit>
         return Ok(Exit::Ok);
     }
     let mut rows = table(&[
-        "MESSAGE", "CODE", "COUNT", "LAST", "FIRST", "LATEST", "ERROR",
+        "MESSAGE", "CODE", "COUNT", "LAST 24H", "LAST", "FIRST", "LATEST", "ERROR",
     ]);
     rows.align_right(2);
     let now = session.out.now();
@@ -77,6 +77,7 @@ pub(crate) async fn failures(session: &Session, args: &Failures) -> Result<Exit>
             group.message_name.as_str(),
             &group.error_code,
             &group.count.to_string(),
+            &bars(&group.hourly),
             &ago(&group.last),
             &ago(&group.first),
             &group.sample,
@@ -139,10 +140,39 @@ fn span(ms: Option<u64>) -> String {
     }
 }
 
+/// A bar for each hour: the highest number has the highest bar, and an hour without
+/// failures a dot.
+fn bars(hours: &[u64]) -> String {
+    const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+    let highest = hours.iter().copied().max().unwrap_or(0).max(1);
+    let bar = |count: &u64| {
+        let eighths = (u128::from(*count) * 8).div_ceil(u128::from(highest));
+        let bar = usize::try_from(eighths.saturating_sub(1))
+            .ok()
+            .and_then(|place| BARS.get(place));
+        bar.copied().filter(|_bar| *count > 0).unwrap_or('·')
+    };
+    hours.iter().map(bar).collect()
+}
+
 /// The start of a slot without its seconds.
 fn start(text: &str) -> String {
     match time::parse(text) {
         Some(at) => at.format("%Y-%m-%d %H:%M").to_string(),
         None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hour_with_the_most_failures_has_the_highest_bar() {
+        assert_eq!(bars(&[0, 1, 50, 100, 99]), "·▁▄██");
+        assert_eq!(bars(&[0, 1]), "·█");
+        assert_eq!(bars(&[0, 0]), "··");
+        assert_eq!(bars(&[u64::MAX]), "█");
+        assert_eq!(bars(&[]), "");
     }
 }

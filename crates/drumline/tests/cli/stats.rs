@@ -34,6 +34,7 @@ fn failures_of_one_kind_are_shown_together() {
     assert!(ids.iter().any(|id| id == sample), "{group}");
     let shown = dev.run(&["failures"]).out;
     assert!(shown.contains("no such host db#"), "{shown}");
+    assert!(shown.contains("······█"), "{shown}");
     assert_eq!(dev.run(&["failures", "-n", "0"]).code, 64);
 }
 

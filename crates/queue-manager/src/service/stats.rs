@@ -1,15 +1,14 @@
-//! Statistics: what happened in the last hours, from the store's rollups; and the
-//! failure groups.
+//! Statistics: what happened in the last hours, from the store's rollups.
 //!
 //! The cost depends on the slots and the keys that are read, and is bounded: a
 //! question for more is answered for a shorter time.
 
 use std::time::Duration;
 
-use drumline_backend::store::{FailureGroup, Resolution, Rollup, RollupKey};
+use drumline_backend::store::{Resolution, Rollup, RollupKey};
 use drumline_protocol::{QueueName, Timestamp};
 
-use super::{Actor, QueueManager};
+use super::QueueManager;
 use crate::error::Result;
 
 /// The time that is looked at if a request names none.
@@ -208,16 +207,6 @@ impl QueueManager {
         let count = (last + 1).saturating_sub(first);
         let found = self.store().rollups(keys, resolution, first, count).await?;
         Ok(by_key(keys, &found))
-    }
-
-    /// Reads the failure groups of the caller's organization, the last failure first.
-    /// A failure is in its group some seconds later.
-    ///
-    /// # Errors
-    /// When the store is unavailable.
-    pub async fn failure_groups(&self, actor: &Actor, limit: usize) -> Result<Vec<FailureGroup>> {
-        let groups = self.store().failure_groups(&actor.organization, limit);
-        Ok(groups.await?)
     }
 }
 

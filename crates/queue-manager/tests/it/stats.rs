@@ -163,6 +163,10 @@ async fn failures_that_are_the_same_to_a_person_are_one_group() {
     let last = last.expect("one of them").to_string();
     assert_eq!(rows["sample"], json!(last), "{found}");
     assert!(rows["first"].as_str() < rows["last"].as_str(), "{found}");
+    let hourly = rows["hourly"].as_array().expect("a list");
+    assert_eq!(hourly.len(), 24, "{found}");
+    let in_last_hours = hourly.iter().rev().take(2).filter_map(Value::as_u64);
+    assert_eq!(in_last_hours.sum::<u64>(), 2, "{found}");
     let one = client.get("/v1/failures?limit=1").await.json;
     assert_eq!(one["groups"].as_array().map(Vec::len), Some(1), "{one}");
     let other = [("Drumline-Organization", "other")];

@@ -8,18 +8,18 @@ use async_trait::async_trait;
 use drumline_backend::store::{
     ActionStore, ActionWrite, AuditEntry, AuditPlace, AuditStore, ChainPlace, CheckPage, CheckStep,
     CheckStore, Commit, Committed, Counts, Created, Ended, Error, FailureBatch, FailureGroup,
-    Filter, Holding, IdleFate, IdleQueue, LastOffer, Lock, Neighbourhood, NewOperation, Notice,
-    OfferedPlace, OpenAction, OutboxLook, OutboxPage, Page, PauseCopy, PauseStore, Pauses,
-    QueueStore, QueueUse, Recorded, Released, Renewal, ReportParts, Reservation, Reserved,
-    Resolution, Result, Rollup, RollupBatch, RollupKey, RollupStore, Runnable, Stamp, Summary,
-    Transacted, Usage, UsageStore, Work, WorkFound,
+    FailureHours, Filter, Holding, IdleFate, IdleQueue, LastOffer, Lock, Neighbourhood,
+    NewOperation, Notice, OfferedPlace, OpenAction, OutboxLook, OutboxPage, Page, PauseCopy,
+    PauseStore, Pauses, QueueStore, QueueUse, Recorded, Released, Renewal, ReportParts,
+    Reservation, Reserved, Resolution, Result, Rollup, RollupBatch, RollupKey, RollupStore,
+    Runnable, Stamp, Summary, Transacted, Usage, UsageStore, Work, WorkFound,
 };
 use drumline_backend::{MemberId, Store};
 use drumline_protocol::message::Marker;
 use drumline_protocol::transition::EndClass;
 use drumline_protocol::{
-    ActionId, BulkAction, ChainKey, CommitId, Fence, Operation, OperationId, Organization, Output,
-    Partition, PartitionCount, Pause, QueueName, Report, ScopeKey, Timestamp,
+    ActionId, BulkAction, ChainKey, CommitId, FailureKey, Fence, Operation, OperationId,
+    Organization, Output, Partition, PartitionCount, Pause, QueueName, Report, ScopeKey, Timestamp,
 };
 use tokio::sync::{broadcast, watch};
 
@@ -486,6 +486,15 @@ impl RollupStore for FaultyStore {
         limit: usize,
     ) -> Result<Vec<FailureGroup>> {
         self.store.failure_groups(organization, limit).await
+    }
+
+    async fn failure_hours(
+        &self,
+        organization: &Organization,
+        keys: &[FailureKey],
+        last: u64,
+    ) -> Result<Vec<FailureHours>> {
+        self.store.failure_hours(organization, keys, last).await
     }
 }
 

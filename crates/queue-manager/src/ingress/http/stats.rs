@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 use super::extractors::{By, Parameters};
 use super::openapi;
 use super::problem::Answer;
-use crate::service::{QueueManager, StatsQuery};
+use crate::service::{Failing, QueueManager, StatsQuery};
 
 /// The failure groups of an answer, if the request names no number.
 const USUAL_GROUPS: usize = 50;
@@ -185,10 +185,14 @@ pub(crate) struct FailureGroupView {
     /// The operation that failed last. It may be removed.
     #[schema(format = "uuid")]
     sample: String,
+    /// The failures in each of the last 24 hours (UTC), the oldest first. The last hour
+    /// is not over yet.
+    hourly: Vec<u64>,
 }
 
-impl From<&FailureGroup> for FailureGroupView {
-    fn from(group: &FailureGroup) -> Self {
+impl From<&Failing> for FailureGroupView {
+    fn from(failing: &Failing) -> Self {
+        let Failing { group, hours } = failing;
         let FailureGroup {
             key,
             message_name,
@@ -208,6 +212,7 @@ impl From<&FailureGroup> for FailureGroupView {
             first: first.to_string(),
             last: last.to_string(),
             sample: sample.to_string(),
+            hourly: hours.to_vec(),
         }
     }
 }
@@ -269,7 +274,7 @@ pub(crate) async fn failures(
     Parameters(pairs): Parameters,
 ) -> Answer<Json<Failures>> {
     let limit = groups_limit(pairs)?;
-    let groups = manager.failure_groups(&actor, limit).await?;
+    let groups = manager.failing(&actor, limit).await?;
     Ok(Json(Failures {
         groups: groups.iter().map(FailureGroupView::from).collect(),
     }))

@@ -36,6 +36,12 @@ async fn failures_are_put_together_by_message_code_and_error() {
     let shown = page(&client, "/failures").await;
     assert!(shown.text.contains("&#60;b&#62;row #"), "{shown:?}");
     assert!(shown.text.contains("2 of 2"), "{shown:?}");
+    // The bars of the last day, and their numbers for people who do not see them.
+    assert_eq!(shown.text.matches("<svg class=\"spark").count(), 2);
+    assert!(
+        shown.text.contains("24 hours: 0, 0, 0, 0, 0, 0,"),
+        "{shown:?}"
+    );
     assert!(shown.text.contains("WorkerLost"), "{shown:?}");
     assert!(shown.text.contains("other"), "{shown:?}");
     assert!(!shown.text.contains("<b>row"), "{shown:?}");

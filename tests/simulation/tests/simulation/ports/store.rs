@@ -6,19 +6,19 @@ use std::time::Duration;
 use async_trait::async_trait;
 use drumline_backend::store::{
     ActionStore, ActionWrite, AuditEntry, AuditPlace, AuditStore, ChainPlace, CheckPage, CheckStep,
-    CheckStore, Commit, Committed, Counts, Created, Ended, FailureBatch, FailureGroup, Filter,
-    Holding, IdleFate, IdleQueue, LastOffer, Lock, Neighbourhood, NewOperation, Notice,
-    OfferedPlace, OpenAction, OutboxLook, OutboxPage, Page, PauseCopy, PauseStore, Pauses,
-    QueueStore, QueueUse, Recorded, Released, Renewal, ReportParts, Reservation, Reserved,
-    Resolution, Result, Rollup, RollupBatch, RollupKey, RollupStore, Runnable, Stamp, Summary,
-    Transacted, Usage, UsageStore, Work, WorkFound,
+    CheckStore, Commit, Committed, Counts, Created, Ended, FailureBatch, FailureGroup,
+    FailureHours, Filter, Holding, IdleFate, IdleQueue, LastOffer, Lock, Neighbourhood,
+    NewOperation, Notice, OfferedPlace, OpenAction, OutboxLook, OutboxPage, Page, PauseCopy,
+    PauseStore, Pauses, QueueStore, QueueUse, Recorded, Released, Renewal, ReportParts,
+    Reservation, Reserved, Resolution, Result, Rollup, RollupBatch, RollupKey, RollupStore,
+    Runnable, Stamp, Summary, Transacted, Usage, UsageStore, Work, WorkFound,
 };
 use drumline_backend::{MemberId, Store};
 use drumline_protocol::message::Marker;
 use drumline_protocol::transition::EndClass;
 use drumline_protocol::{
-    ActionId, BulkAction, ChainKey, CommitId, Fence, Operation, OperationId, Organization, Output,
-    Partition, PartitionCount, Pause, QueueName, Report, ScopeKey, Timestamp,
+    ActionId, BulkAction, ChainKey, CommitId, FailureKey, Fence, Operation, OperationId,
+    Organization, Output, Partition, PartitionCount, Pause, QueueName, Report, ScopeKey, Timestamp,
 };
 use tokio::sync::broadcast;
 
@@ -145,6 +145,8 @@ through_link! {
         -> Vec<Vec<Rollup>>;
     add_failures(batch: &FailureBatch) -> ();
     failure_groups(organization: &Organization, limit: usize) -> Vec<FailureGroup>;
+    failure_hours(organization: &Organization, keys: &[FailureKey], last: u64)
+        -> Vec<FailureHours>;
 }
 
 through_link! {

@@ -2,15 +2,15 @@
 
 use axum::extract::State;
 use axum::response::Html;
-use drumline_backend::store::{FailureGroup, Filter, Rollup};
-use drumline_console::{Cell, Moment, Section, Sheet, SheetPage, Text, address, number};
+use drumline_backend::store::{FailureGroup, FailureHours, Filter, Rollup};
+use drumline_console::{Cell, Chart, Moment, Section, Sheet, SheetPage, Text, address, number};
 use drumline_protocol::{Status, Timestamp};
 
 use super::viewer::Seen;
 use super::{html, pulse};
 use crate::error::Result;
 use crate::ingress::http::problem::Answer;
-use crate::service::{Query, QueueManager};
+use crate::service::{Failing, Query, QueueManager};
 
 /// Groups that are shown.
 const SHOWN: usize = 100;
@@ -22,17 +22,25 @@ pub(super) async fn failures(
 ) -> Answer<Html<String>> {
     let (groups, runs) = tokio::join!(
         // One more shows whether there are more.
-        manager.failure_groups(&seen.actor, SHOWN + 1),
+        manager.failing(&seen.actor, SHOWN + 1),
         runs(&manager, &seen),
     );
     let (groups, runs) = (groups?, runs?);
-    let mut columns = vec!["Message", "Failures", "Code", "Latest", "First", "Error"];
+    let mut columns = vec![
+        "Message",
+        "Failures",
+        "Last 24 hours",
+        "Code",
+        "Latest",
+        "First",
+        "Error",
+    ];
     if runs.is_some() {
         columns.push("Failed of all that ended in 3 hours");
     }
     let rows = groups.iter().take(SHOWN).map(|group| {
         let mut row = row(group, seen.now);
-        row.extend(runs.as_ref().map(|runs| share(runs, group)));
+        row.extend(runs.as_ref().map(|runs| share(runs, &group.group)));
         row
     });
     let mut intro = Vec::new();
@@ -67,7 +75,8 @@ pub(super) async fn failures(
     }))
 }
 
-fn row(group: &FailureGroup, now: Timestamp) -> Vec<Cell> {
+fn row(failing: &Failing, now: Timestamp) -> Vec<Cell> {
+    let Failing { group, hours } = failing;
     let FailureGroup {
         key: _,
         message_name,
@@ -87,6 +96,7 @@ fn row(group: &FailureGroup, now: Timestamp) -> Vec<Cell> {
     vec![
         Cell::link(message_name.as_str(), address("/operations", failed)),
         Cell::text(number(*count)),
+        last_day(hours),
         match code.name() {
             Some(name) => cell.with_note(name),
             None => cell,
@@ -95,6 +105,18 @@ fn row(group: &FailureGroup, now: Timestamp) -> Vec<Cell> {
         Cell::moment(Moment { at: *first, now }),
         Cell::link(words, format!("/operations/{sample}")),
     ]
+}
+
+/// The failures of each of the last hours, as bars.
+fn last_day(hours: &FailureHours) -> Cell {
+    let all = number(hours.iter().sum());
+    let now = number(hours.last().copied().unwrap_or(0));
+    Cell::chart(Chart {
+        title: "Failures in each of the last 24 hours",
+        summary: Text::line(&format!("{all}, in this hour {now}")),
+        class: "bad",
+        values: hours.to_vec(),
+    })
 }
 
 /// Counts the runs of each message name lately, for callers that may see the fleet: the numbers are of all organizations.

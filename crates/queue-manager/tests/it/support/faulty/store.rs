@@ -7,18 +7,18 @@ use async_trait::async_trait;
 use drumline_backend::MemberId;
 use drumline_backend::store::{
     ActionStore, ActionWrite, AuditEntry, AuditPlace, AuditStore, ChainPlace, CheckPage, CheckStep,
-    CheckStore, Commit, Committed, Counts, Created, Ended, FailureBatch, FailureGroup, Filter,
-    Holding, IdleFate, IdleQueue, LastOffer, Lock, Neighbourhood, NewOperation, Notice,
-    OfferedPlace, OpenAction, OutboxLook, OutboxPage, Page, PauseCopy, PauseStore, Pauses,
-    QueueStore, QueueUse, Recorded, Released, Renewal, ReportParts, Reservation, Reserved,
-    Resolution, Result, Rollup, RollupBatch, RollupKey, RollupStore, Runnable, Stamp, Store,
-    Summary, Transacted, Usage, UsageStore, Work, WorkFound,
+    CheckStore, Commit, Committed, Counts, Created, Ended, FailureBatch, FailureGroup,
+    FailureHours, Filter, Holding, IdleFate, IdleQueue, LastOffer, Lock, Neighbourhood,
+    NewOperation, Notice, OfferedPlace, OpenAction, OutboxLook, OutboxPage, Page, PauseCopy,
+    PauseStore, Pauses, QueueStore, QueueUse, Recorded, Released, Renewal, ReportParts,
+    Reservation, Reserved, Resolution, Result, Rollup, RollupBatch, RollupKey, RollupStore,
+    Runnable, Stamp, Store, Summary, Transacted, Usage, UsageStore, Work, WorkFound,
 };
 use drumline_protocol::message::Marker;
 use drumline_protocol::transition::EndClass;
 use drumline_protocol::{
-    ActionId, BulkAction, ChainKey, CommitId, Fence, Operation, OperationId, Organization, Output,
-    Partition, PartitionCount, Pause, QueueName, Report, ScopeKey, Timestamp,
+    ActionId, BulkAction, ChainKey, CommitId, FailureKey, Fence, Operation, OperationId,
+    Organization, Output, Partition, PartitionCount, Pause, QueueName, Report, ScopeKey, Timestamp,
 };
 use tokio::sync::broadcast;
 
@@ -497,6 +497,16 @@ impl RollupStore for Faulty {
     ) -> Result<Vec<FailureGroup>> {
         let store = self.store("failure_groups").await?;
         store.failure_groups(organization, limit).await
+    }
+
+    async fn failure_hours(
+        &self,
+        organization: &Organization,
+        keys: &[FailureKey],
+        last: u64,
+    ) -> Result<Vec<FailureHours>> {
+        let store = self.store("failure_hours").await?;
+        store.failure_hours(organization, keys, last).await
     }
 }
 
