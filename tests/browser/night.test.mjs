@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 
-import { launch, Service, Tab } from "./harness.mjs";
+import { launch, Service, Tab, until } from "./harness.mjs";
 import { seed } from "./seed.mjs";
 
 let browser;
@@ -100,6 +100,36 @@ test("an operation that a pause stops: two clicks to lift the pause", async () =
   await tab.loads(() => page.locator("main").getByRole("button", { name: "Lift" }).click());
   const { pauses } = await service.api("GET", "/v1/pauses");
   assert.deepEqual(pauses, []);
+  await tab.close();
+});
+
+test("a failure that is known: two clicks to mute it on a telephone", async () => {
+  // A failure is in its kind some seconds later.
+  const kind = await until("the failures are counted", async () => {
+    const { groups } = await service.api("GET", "/v1/failures");
+    return groups.find(({ messageName }) => messageName === "Fail");
+  });
+  const tab = await Tab.open(browser, service, { width: 320 });
+  const { page } = tab;
+  await tab.visit("/");
+  await tab.loads(() => page.getByRole("link", { name: "Mute these failures of Fail" }).first().click());
+  const group = new URL(page.url()).pathname.split("/")[2];
+  await page.getByLabel(/^Reason/).fill("the vendor repairs it on Monday");
+  await tab.loads(() => page.locator("main").getByRole("button", { name: "Mute" }).click());
+  // It is folded, and heard of no more.
+  const folded = page.locator("details", { hasText: "Muted failures" });
+  assert.equal(await folded.getByText("the vendor repairs it on Monday").isVisible(), false);
+  await folded.locator("summary").click();
+  assert.equal(await folded.getByText("the vendor repairs it on Monday").isVisible(), true);
+  const { groups } = await service.api("GET", "/v1/failures");
+  assert.equal(groups.find(({ id }) => id === group).muted.reason, "the vendor repairs it on Monday");
+  await tab.visit("/");
+  assert.equal(await page.locator(`a[href="/failures/${group}/mute"]`).count(), 0);
+  await tab.visit(`/failures/${group}/mute`);
+  await tab.loads(() => page.getByRole("button", { name: "End the mute" }).click());
+  const after = await service.api("GET", "/v1/failures");
+  assert.ok(after.groups.every(({ muted }) => muted === undefined));
+  assert.ok(kind.hourly.length === 24);
   await tab.close();
 });
 

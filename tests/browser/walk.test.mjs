@@ -7,7 +7,7 @@ import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 
-import { launch, run, Service, Tab } from "./harness.mjs";
+import { launch, run, Service, Tab, until } from "./harness.mjs";
 import { pages, unfold } from "./pages.mjs";
 import { seed } from "./seed.mjs";
 
@@ -24,7 +24,21 @@ before(async () => {
   mkdirSync(pictures, { recursive: true });
   service = await Service.start("walk");
   browser = await launch();
-  all = pages(await seed(service));
+  const made = await seed(service);
+  const other = await service.create({ name: "another failure", messageName: "Fail", data: { message: "no such host" } });
+  await service.completed(other.id);
+  // Failures are counted some seconds later. One kind is muted, so that both tables are there.
+  const [muted, heard] = await until("the failures are counted", async () => {
+    const { groups } = await service.api("GET", "/v1/failures");
+    return groups.length >= 2 && groups;
+  });
+  const day = new Date(Date.now() + 86_400_000).toISOString();
+  await service.api("PUT", `/v1/failures/${muted.id}/mute`, { reason: "the vendor repairs it on Monday", until: day });
+  all = [
+    ...pages(made),
+    { name: "mute", path: `/failures/${heard.id}/mute`, status: 200 },
+    { name: "mute ended", path: `/failures/${muted.id}/mute`, status: 200 },
+  ];
 });
 
 after(async () => {

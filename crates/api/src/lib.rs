@@ -31,6 +31,7 @@ pub mod execute;
 mod fields;
 pub mod history;
 mod kinds;
+pub mod mute;
 pub mod pause;
 pub mod payload;
 pub mod preview;

@@ -10,7 +10,7 @@ use drumline_backend::store::{
     FailureHours, ROLLUP_KEYS, Resolution, Rollup, RollupBatch, RollupKey, day_of, hour_of,
     minute_of,
 };
-use drumline_protocol::{FailureKey, Organization, Timestamp};
+use drumline_protocol::{FailureKey, Mute, Organization, Timestamp};
 
 /// Keys that need no room of their own: the total, and the others.
 const UNNAMED: usize = 2;
@@ -26,6 +26,7 @@ pub(crate) struct Rollups {
     failures: BTreeMap<Organization, BTreeMap<FailureKey, FailureGroup>>,
     /// The failures of each hour, by organization and group.
     hours: BTreeMap<u64, BTreeMap<Organization, BTreeMap<FailureKey, u64>>>,
+    mutes: BTreeMap<(Organization, FailureKey), Mute>,
     touched: Touched,
 }
 
@@ -36,6 +37,7 @@ struct Touched {
     slots: BTreeSet<(Resolution, u64, RollupKey)>,
     failures: BTreeSet<(Organization, FailureKey)>,
     hours: BTreeSet<(u64, Organization, FailureKey)>,
+    mutes: BTreeSet<(Organization, FailureKey)>,
 }
 
 impl Rollups {
@@ -112,6 +114,7 @@ impl Rollups {
                 if let Some(key) = oldest.map(|one| one.key) {
                     self.touched.failure(organization, key);
                     groups.remove(&key);
+                    self.unmute(organization, key);
                 }
             }
             self.add_to_hour(hour_of(batch.minute), organization, group);
@@ -162,6 +165,40 @@ impl Rollups {
         found.into_iter().take(limit).cloned().collect()
     }
 
+    /// A group of an organization.
+    pub(crate) fn failure_group(
+        &self,
+        organization: &Organization,
+        key: FailureKey,
+    ) -> Option<FailureGroup> {
+        self.failures.get(organization)?.get(&key).cloned()
+    }
+
+    /// The mutes of some groups, in their order.
+    pub(crate) fn mutes(
+        &self,
+        organization: &Organization,
+        keys: &[FailureKey],
+    ) -> Vec<Option<Mute>> {
+        let mute = |key: &FailureKey| self.mutes.get(&(organization.clone(), *key)).cloned();
+        keys.iter().map(mute).collect()
+    }
+
+    /// Mutes a group.
+    pub(crate) fn mute(&mut self, organization: &Organization, key: FailureKey, mute: &Mute) {
+        self.touched.mute(organization, key);
+        self.mutes.insert((organization.clone(), key), mute.clone());
+    }
+
+    /// Removes the mute of a group. Returns true if there was one.
+    pub(crate) fn unmute(&mut self, organization: &Organization, key: FailureKey) -> bool {
+        let before = self.mutes.remove(&(organization.clone(), key));
+        if before.is_some() {
+            self.touched.mute(organization, key);
+        }
+        before.is_some()
+    }
+
     /// Removes what is not kept any more.
     fn forget(&mut self, now: Timestamp) {
         let minute = minute_of(now);
@@ -186,6 +223,13 @@ impl Rollups {
             if !stays {
                 let gone = groups.keys();
                 gone.for_each(|key| touched.failure(organization, *key));
+            }
+            stays
+        });
+        self.mutes.retain(|(organization, key), mute| {
+            let stays = mute.is_in_force(now);
+            if !stays {
+                touched.mute(organization, *key);
             }
             stays
         });

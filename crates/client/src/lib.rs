@@ -107,7 +107,9 @@ pub use list::{Page, Paging};
 pub use operation::{Explained, Root, WaitingFor};
 pub use pauses::NewPause;
 pub use run_again::RunAgain;
-pub use stats::{FailureGroup, Stats, StatsBreakdown, StatsCounts, StatsFilter, StatsSlot};
+pub use stats::{
+    FailureGroup, FailureMute, Stats, StatsBreakdown, StatsCounts, StatsFilter, StatsSlot,
+};
 
 // The names of settings in [`Unreachable::tls_hint`].
 pub use drumline_tls::Names as TlsNames;

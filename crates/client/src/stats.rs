@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use drumline_protocol::Timestamp;
 use reqwest::Method;
 use serde::{Deserialize, Serialize};
 
@@ -130,6 +131,29 @@ pub struct FailureGroup {
     /// is not over yet. Empty if the service is of an earlier release.
     #[serde(default)]
     pub hourly: Vec<u64>,
+    /// The mute in force, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub muted: Option<FailureMute>,
+}
+
+/// A mute: a failure group raises no alarm for a while.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FailureMute {
+    /// The reason, for people.
+    pub reason: String,
+    /// The time at which it ends, RFC 3339.
+    pub until: String,
+    /// The caller that has set it.
+    pub muted_by: String,
+    /// The time at which it was set, RFC 3339.
+    pub muted_on: String,
+}
+
+#[derive(Serialize)]
+struct NewMute<'a> {
+    reason: &'a str,
+    until: String,
 }
 
 #[derive(Deserialize)]
@@ -159,5 +183,39 @@ impl Client {
         let request = request.query(&[("limit", limit)]);
         let found: Failures = self.exchange(Repeat::Safe, request).await?.read()?;
         Ok(found.groups)
+    }
+
+    /// Keeps a failure group from raising an alarm until a time, 30 days from now at
+    /// the latest. A mute of before is replaced. Returns the group.
+    ///
+    /// # Errors
+    /// [`Error::Refused`](crate::Error::Refused) with `0x80040217` if there is no such
+    /// group.
+    pub async fn mute_failures(
+        &self,
+        id: &str,
+        reason: &str,
+        until: Timestamp,
+    ) -> Result<FailureGroup> {
+        let body = NewMute {
+            reason,
+            until: until.to_string(),
+        };
+        let request = self.request(Method::PUT, &["v1", "failures", id, "mute"]);
+        self.exchange(Repeat::Safe, request.json(&body))
+            .await?
+            .read()
+    }
+
+    /// Ends the mute of a failure group.
+    ///
+    /// # Errors
+    /// [`Error::Refused`](crate::Error::Refused) with `0x80040217` if the group is not
+    /// muted, or not any more.
+    pub async fn unmute_failures(&self, id: &str) -> Result<()> {
+        let request = self.request(Method::DELETE, &["v1", "failures", id, "mute"]);
+        // A second request is refused, which would hide that the first was done.
+        self.exchange(Repeat::Undone, request).await?;
+        Ok(())
     }
 }

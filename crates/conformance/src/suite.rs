@@ -319,6 +319,8 @@ macro_rules! store_suite {
                 a_repeated_batch_of_failures_is_counted_once,
                 the_failures_of_a_group_are_counted_in_each_hour,
                 an_hour_counts_a_bounded_number_of_groups,
+                a_mute_is_of_one_group,
+                a_mute_goes_with_its_group,
                 organizations_have_failure_groups_of_their_own,
                 the_group_that_failed_longest_ago_goes,
             }

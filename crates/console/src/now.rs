@@ -2,6 +2,7 @@
 
 use askama::Template;
 
+use crate::failures::FailureLine;
 use crate::frame::Frame;
 use crate::last_hour::LastHour;
 use crate::operations::Row;
@@ -142,6 +143,8 @@ pub struct NowPage {
     pub holding: Vec<Row>,
     /// The latest failures.
     pub failures: Vec<Row>,
+    /// The failure groups that failed last and are not muted.
+    pub failing: Vec<FailureLine>,
 }
 
 impl NowPage {

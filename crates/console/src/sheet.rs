@@ -97,6 +97,8 @@ pub struct Sheet {
     pub empty: &'static str,
     /// Links below the table.
     pub links: Vec<(Text, String)>,
+    /// True for a table that is shown when its heading is opened.
+    pub is_folded: bool,
 }
 
 impl Sheet {

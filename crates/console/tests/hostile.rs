@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use drumline_console::{
     ActionPage, AttemptLine, AuditFilter, AuditRow, AuditSheet, Badge, Block, BulkPage, Cell,
-    Chain, ConfirmPage, Counted, Counts, Filter, Finding, Frame, LastHour, LiftPage, LoginPage,
-    Member, Members, Moment, NoticePage, NowPage, OperationPage, OperationsPage, Outcome,
-    PauseForm, PauseLine, PausesPage, Rights, Root, Row, RunAgainPage, Search, Section, Sheet,
-    SheetPage, Template, Text, Timeline, Viewer, Waiting, page,
+    Chain, Chart, ConfirmPage, Counted, Counts, FailureLine, Filter, Finding, Frame, LastHour,
+    LiftPage, LoginPage, Member, Members, Moment, MuteForm, MuteLine, MutePage, NoticePage,
+    NowPage, OperationPage, OperationsPage, Outcome, PauseForm, PauseLine, PausesPage, Rights,
+    Root, Row, RunAgainPage, Search, Section, Sheet, SheetPage, Template, Text, Timeline, Viewer,
+    Waiting, page,
 };
 use drumline_protocol::history::Entry;
 use drumline_protocol::transition::EventKind;
@@ -210,6 +211,48 @@ fn no_text_from_outside_is_markup_on_any_page() {
     check("notice", &notice);
 }
 
+fn failing(moment: Moment) -> FailureLine {
+    FailureLine {
+        id: "8000000000000001".to_owned(),
+        message_name: HOSTILE.into(),
+        code: HOSTILE.into(),
+        pattern: HOSTILE.into(),
+        count: HOSTILE.into(),
+        chart: Chart {
+            title: "Failures",
+            summary: HOSTILE.into(),
+            class: "bad",
+            values: vec![0, 1],
+        },
+        last: moment,
+        sample: "/operations/x".to_owned(),
+    }
+}
+
+#[test]
+fn no_text_from_outside_is_markup_on_the_page_of_a_mute() {
+    let moment = Moment {
+        at: now(),
+        now: now(),
+    };
+    let mute = MutePage {
+        frame: frame(),
+        group: failing(moment),
+        mute: Some(MuteLine {
+            author: HOSTILE.into(),
+            reason: HOSTILE.into(),
+            since: moment,
+            until: moment,
+        }),
+        form: MuteForm {
+            reason: typed(),
+            until: typed(),
+            mistakes: vec![(HOSTILE.into(), HOSTILE.into())],
+        },
+    };
+    check("mute", &mute);
+}
+
 #[test]
 fn no_text_from_outside_is_markup_on_the_first_page() {
     let moment = Moment {
@@ -256,6 +299,7 @@ fn no_text_from_outside_is_markup_on_the_first_page() {
         }],
         holding: vec![row()],
         failures: vec![row()],
+        failing: vec![failing(moment)],
     };
     check("now", &first);
 }
@@ -385,6 +429,12 @@ fn no_text_from_outside_is_markup_in_a_form() {
         check("login", &login);
     }
     let cell = || Cell::link(HOSTILE, "/operations").with_note(HOSTILE);
+    let chart = Chart {
+        title: "Failures",
+        summary: HOSTILE.into(),
+        class: "bad",
+        values: vec![1],
+    };
     let sheet = SheetPage {
         frame: frame(),
         lead: vec![HOSTILE.into()],
@@ -398,9 +448,10 @@ fn no_text_from_outside_is_markup_in_a_form() {
             title: "Rows",
             intro: vec![HOSTILE.into()],
             columns: vec!["One", "Two"],
-            rows: vec![vec![cell(), Cell::text(HOSTILE)]],
+            rows: vec![vec![cell(), Cell::text(HOSTILE)], vec![Cell::chart(chart)]],
             empty: "",
             links: vec![(HOSTILE.into(), "/".to_owned())],
+            is_folded: false,
         }],
     };
     let html = check("sheet", &sheet);
@@ -460,6 +511,7 @@ fn nothing_to_say_is_normal() {
         pauses: Vec::new(),
         holding: Vec::new(),
         failures: Vec::new(),
+        failing: Vec::new(),
     };
     assert!(page(&quiet).contains("Normal"));
 }

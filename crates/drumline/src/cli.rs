@@ -225,6 +225,11 @@ pub(crate) enum Command {
     /// Show what fails, with failures of one kind together
     #[command(after_help = stats::FAILURES_HELP)]
     Failures(stats::Failures),
+    /// Keep failures of one kind from raising an alarm for a while
+    #[command(after_help = stats::MUTE_HELP)]
+    Mute(stats::Mute),
+    /// Let failures of one kind raise an alarm again
+    Unmute(stats::Unmute),
     /// Show who the queue manager takes this caller for, and what it may do
     #[command(name = "whoami")]
     WhoAmI(client::WhoAmI),

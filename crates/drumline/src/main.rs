@@ -141,6 +141,12 @@ fn dispatch(settings: Settings) -> Result<Exit> {
         Command::Failures(failures) => with_session(&failures.remote, &caller, async |session| {
             commands::stats::failures(session, &failures).await
         }),
+        Command::Mute(mute) => with_session(&mute.remote, &caller, async |session| {
+            commands::stats::mute(session, &mute).await
+        }),
+        Command::Unmute(unmute) => with_session(&unmute.remote, &caller, async |session| {
+            commands::stats::unmute(session, &unmute).await
+        }),
         Command::History(history) => with_session(&history.remote, &caller, async |session| {
             commands::history::run(session, &history).await
         }),

@@ -35,6 +35,7 @@ pub mod kind;
 pub mod limits;
 pub mod message;
 mod modified;
+pub mod mute;
 pub mod operation;
 pub mod output;
 pub mod page;
@@ -62,6 +63,7 @@ pub use history::{Author, History};
 pub use id::{CommitId, Fence, OperationId, Partition, PartitionCount};
 pub use index::{IndexKey, IndexKind, Shelf};
 pub use kind::OperationType;
+pub use mute::Mute;
 pub use operation::{
     Body, Creator, Fault, Header, Operation, Progress, Recurrence, Report, Rules, StopRequest,
     TokenPolicy,

@@ -36,6 +36,18 @@ pub enum Error {
         /// The id that was asked for.
         id: String,
     },
+    /// There is no such failure group, or not any more.
+    #[error("there is no failure group {id}")]
+    NoFailures {
+        /// The id that was asked for.
+        id: String,
+    },
+    /// The failure group is not muted, or not any more.
+    #[error("the failure group {id} is not muted")]
+    NoMute {
+        /// The id that was asked for.
+        id: String,
+    },
     /// There is no such action on many operations, or not any more.
     #[error("there is no action {id}")]
     NoAction {
@@ -163,6 +175,8 @@ impl Error {
             Self::Syntax { .. } => ErrorCode::BAD_JSON,
             Self::NotFound { .. }
             | Self::NoPause { .. }
+            | Self::NoFailures { .. }
+            | Self::NoMute { .. }
             | Self::NoAction { .. }
             | Self::NoBackup
             | Self::NotFrozen => ErrorCode::NOT_FOUND,

@@ -3,12 +3,12 @@
 
 use drumline_backend::store::{FailureGroup, Resolution, Rollup, RollupKey, day_of};
 use drumline_protocol::digest::digest;
-use drumline_protocol::{ErrorCode, FailureKey, Organization, QueueName};
+use drumline_protocol::{ErrorCode, FailureKey, Mute, Organization, QueueName};
 
 use super::{Rollups, Touched};
 use crate::durable::{Error, Rows};
 use crate::state::restored::Reader;
-use crate::state::rows::{Bytes, FAILURE_HOUR, FAILURES, ROLLUP, Row};
+use crate::state::rows::{Bytes, FAILURE_HOUR, FAILURES, MUTE, ROLLUP, Row};
 
 impl Touched {
     pub(super) fn slot(&mut self, resolution: Resolution, slot: u64, key: &RollupKey) {
@@ -26,6 +26,12 @@ impl Touched {
     pub(super) fn hour(&mut self, hour: u64, organization: &Organization, key: FailureKey) {
         if self.is_on {
             self.hours.insert((hour, organization.clone(), key));
+        }
+    }
+
+    pub(super) fn mute(&mut self, organization: &Organization, key: FailureKey) {
+        if self.is_on {
+            self.mutes.insert((organization.clone(), key));
         }
     }
 }
@@ -77,8 +83,10 @@ impl Rollups {
             slots,
             failures,
             hours,
+            mutes,
         } = &self.touched;
-        !slots.is_empty() || !failures.is_empty() || !hours.is_empty()
+        let marked = [slots.len(), failures.len(), hours.len(), mutes.len()];
+        marked.iter().any(|count| *count > 0)
     }
 
     /// The rows of everything that is marked, and no marks any more.
@@ -86,6 +94,7 @@ impl Rollups {
         let slots = std::mem::take(&mut self.touched.slots);
         let failures = std::mem::take(&mut self.touched.failures);
         let hours = std::mem::take(&mut self.touched.hours);
+        let mutes = std::mem::take(&mut self.touched.mutes);
         let slots = slots.iter().map(|(resolution, slot, key)| {
             let counts = self.slots.get(&(*resolution, *slot));
             let counts = counts.and_then(|counts| counts.get(key));
@@ -102,7 +111,11 @@ impl Rollups {
             let count = counts.and_then(|counts| counts.get(key)).copied();
             hour_row(*hour, organization, *key, count)
         });
-        slots.chain(failures).chain(hours).collect()
+        let mutes = mutes.iter().map(|place| {
+            let mute = self.mutes.get(place);
+            mute_row(&place.0, place.1, mute)
+        });
+        slots.chain(failures).chain(hours).chain(mutes).collect()
     }
 
     /// Makes rollups of their rows.
@@ -119,6 +132,10 @@ impl Rollups {
         for row in rows.of_kind(FAILURE_HOUR)? {
             let (key, value) = row?;
             rollups.restore_hour(&key, &value)?;
+        }
+        for row in rows.of_kind(MUTE)? {
+            let (_, value) = row?;
+            rollups.restore_mute(&value)?;
         }
         Ok(rollups)
     }
@@ -180,6 +197,16 @@ impl Rollups {
         counts.insert(key, value.u64()?);
         Ok(())
     }
+
+    fn restore_mute(&mut self, value: &[u8]) -> Result<(), Error> {
+        let mut value = Reader::versioned("a mute", value)?;
+        let organization = Organization(value.text()?);
+        let key = FailureKey(value.u64()?);
+        if let Some(mute) = Mute::from_json(value.part()?) {
+            self.mutes.insert((organization, key), mute);
+        }
+        Ok(())
+    }
 }
 
 fn slot_row(resolution: Resolution, slot: u64, name: &RollupKey, counts: Option<&Rollup>) -> Row {
@@ -231,6 +258,20 @@ fn hour_row(hour: u64, organization: &Organization, key: FailureKey, count: Opti
     (name.0, value)
 }
 
+fn mute_row(organization: &Organization, key: FailureKey, mute: Option<&Mute>) -> Row {
+    let mut name = Bytes(vec![MUTE]);
+    name.u64(digest(&[organization.0.as_str()]));
+    name.u64(key.0);
+    let value = mute.map(|mute| {
+        let mut bytes = Bytes::versioned();
+        bytes.part(organization.0.as_bytes());
+        bytes.u64(key.0);
+        bytes.part(mute.to_json().as_bytes());
+        bytes.0
+    });
+    (name.0, value)
+}
+
 #[cfg(test)]
 impl Rollups {
     /// Everything that is to survive a restart, in text.
@@ -241,10 +282,11 @@ impl Rollups {
             slots,
             failures,
             hours,
+            mutes,
             touched: _,
         } = self;
         let named = keys.iter().filter(|(_, keys)| !keys.is_empty());
         let keys: Vec<_> = named.collect();
-        format!("{keys:?}\n{slots:?}\n{failures:?}\n{hours:?}\n")
+        format!("{keys:?}\n{slots:?}\n{failures:?}\n{hours:?}\n{mutes:?}\n")
     }
 }

@@ -18,6 +18,7 @@
 //! 12   │ organization, name     │ a failure group (`crate::rollups`)
 //! 13   │ export                 │ the mark of its import
 //! 14   │ hour, organization, name │ the failures of a group in an hour (`crate::rollups`)
+//! 15   │ organization, name     │ the mute of a failure group (`crate::rollups`)
 //! ```
 //!
 //! Values that have a wire format are in it, so that a release reads what the one
@@ -54,6 +55,7 @@ pub(crate) const ROLLUP: u8 = 11;
 pub(crate) const FAILURES: u8 = 12;
 pub(crate) const IMPORT: u8 = 13;
 pub(crate) const FAILURE_HOUR: u8 = 14;
+pub(crate) const MUTE: u8 = 15;
 
 /// The version of the values that have no wire format.
 pub(crate) const VERSION: u8 = 1;

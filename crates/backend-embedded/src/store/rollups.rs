@@ -5,7 +5,7 @@ use drumline_backend::store::{
     FailureBatch, FailureGroup, FailureHours, Resolution, Result, Rollup, RollupBatch, RollupKey,
     RollupStore,
 };
-use drumline_protocol::{FailureKey, Organization, Timestamp};
+use drumline_protocol::{FailureKey, Mute, Organization, Timestamp};
 
 use super::EmbeddedStore;
 
@@ -58,5 +58,33 @@ impl RollupStore for EmbeddedStore {
     ) -> Result<Vec<FailureHours>> {
         let hours = self.answer_rollups(|rollups, _| rollups.hours(organization, keys, last));
         hours.written().await
+    }
+
+    async fn failure_group(
+        &self,
+        organization: &Organization,
+        key: FailureKey,
+    ) -> Result<Option<FailureGroup>> {
+        let group = self.answer_rollups(|rollups, _| rollups.failure_group(organization, key));
+        group.written().await
+    }
+
+    async fn mutes(
+        &self,
+        organization: &Organization,
+        keys: &[FailureKey],
+    ) -> Result<Vec<Option<Mute>>> {
+        let mutes = self.answer_rollups(|rollups, _| rollups.mutes(organization, keys));
+        mutes.written().await
+    }
+
+    async fn mute(&self, organization: &Organization, key: FailureKey, mute: &Mute) -> Result<()> {
+        let done = self.answer_rollups(|rollups, _| rollups.mute(organization, key, mute));
+        done.written().await
+    }
+
+    async fn unmute(&self, organization: &Organization, key: FailureKey) -> Result<bool> {
+        let was_muted = self.answer_rollups(|rollups, _| rollups.unmute(organization, key));
+        was_muted.written().await
     }
 }

@@ -6,6 +6,7 @@
 --           it the organization (8) and
 --             :groups  hash key (8) -> group
 --             :last    zset ms of the last failure -> key
+--             :mutes   hash key -> mute; expires
 --             :hour:N  hash key -> failures in an hour; expires
 -- ARGV  1 the name of this call (9)
 --       2 how many groups an organization may have
@@ -43,6 +44,7 @@ for at = 7, #ARGV, 3 do
   if redis.call('ZCARD', by_last) > limit then
     local oldest = redis.call('ZRANGE', by_last, 0, 0)[1]
     redis.call('HDEL', groups, oldest)
+    redis.call('HDEL', prefix .. ':mutes', oldest)
     redis.call('ZREM', by_last, oldest)
   end
   redis.call('EXPIRE', groups, ARGV[4])

@@ -10,7 +10,10 @@ use drumline_backend::store::{
     day_of, hour_of, minute_of,
 };
 use drumline_protocol::digest::digest;
-use drumline_protocol::{ErrorCode, FailureKey, OperationId, Organization, QueueName, Timestamp};
+use drumline_protocol::mute::LONGEST_MUTE;
+use drumline_protocol::{
+    ErrorCode, FailureKey, Mute, OperationId, Organization, QueueName, Timestamp,
+};
 use redis::Cmd;
 
 use super::RedisStore;
@@ -200,12 +203,72 @@ impl RollupStore for RedisStore {
         }
         Ok(found)
     }
+
+    async fn failure_group(
+        &self,
+        organization: &Organization,
+        key: FailureKey,
+    ) -> Result<Option<FailureGroup>> {
+        let name = bytes(key.0);
+        let mut look = redis::cmd("HMGET");
+        look.arg(self.failures_key(organization, ":groups"));
+        look.arg(&name);
+        let mut found = Parts::of(self.link().run_one("failures", look).await?)?;
+        let group = found.maybe_bytes()?;
+        group.map(|group| read_group(&name, &group)).transpose()
+    }
+
+    async fn mutes(
+        &self,
+        organization: &Organization,
+        keys: &[FailureKey],
+    ) -> Result<Vec<Option<Mute>>> {
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut look = redis::cmd("HMGET");
+        look.arg(self.failures_key(organization, ":mutes"));
+        for key in keys {
+            look.arg(bytes(key.0));
+        }
+        let mut found = Parts::of(self.link().run_one("failures", look).await?)?;
+        let mut mutes = Vec::new();
+        for _key in keys {
+            let mute = found.maybe_bytes()?;
+            mutes.push(mute.and_then(|mute| Mute::from_json(&mute)));
+        }
+        Ok(mutes)
+    }
+
+    async fn mute(&self, organization: &Organization, key: FailureKey, mute: &Mute) -> Result<()> {
+        let name = self.failures_key(organization, ":mutes");
+        let mut commands = redis::pipe();
+        let set = commands.cmd("HSET");
+        set.arg(&name).arg(bytes(key.0)).arg(mute.to_json());
+        // By then all that stand there have ended.
+        let expire = commands.cmd("EXPIRE");
+        expire.arg(&name).arg(LONGEST_MUTE.as_secs());
+        self.link().run("failures", &commands).await?;
+        Ok(())
+    }
+
+    async fn unmute(&self, organization: &Organization, key: FailureKey) -> Result<bool> {
+        let mut remove = redis::cmd("HDEL");
+        remove.arg(self.failures_key(organization, ":mutes"));
+        remove.arg(bytes(key.0));
+        let removed = reply::number(self.link().run_one("failures", remove).await?)?;
+        Ok(removed > 0)
+    }
 }
 
 impl RedisStore {
     /// The beginning of the keys of the failures of an organization.
     fn failures_of(&self, organization: &Organization) -> Vec<u8> {
         [self.keys().failures_prefix(), of_organization(organization)].concat()
+    }
+
+    fn failures_key(&self, organization: &Organization, name: &str) -> Vec<u8> {
+        [self.failures_of(organization), name.into()].concat()
     }
 
     fn failures_command(

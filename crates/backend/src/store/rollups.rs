@@ -22,7 +22,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use drumline_protocol::digest::digest;
-use drumline_protocol::{ErrorCode, FailureKey, OperationId, Organization, QueueName, Timestamp};
+#[cfg(doc)]
+use drumline_protocol::mute::LONGEST_MUTE;
+use drumline_protocol::{
+    ErrorCode, FailureKey, Mute, OperationId, Organization, QueueName, Timestamp,
+};
 
 use super::error::Result;
 
@@ -426,6 +430,40 @@ pub trait RollupStore: Send + Sync {
         keys: &[FailureKey],
         last: u64,
     ) -> Result<Vec<FailureHours>>;
+
+    /// Returns a failure group of an organization, or `None` if there is no such group.
+    ///
+    /// # Errors
+    /// When the store is unavailable.
+    async fn failure_group(
+        &self,
+        organization: &Organization,
+        key: FailureKey,
+    ) -> Result<Option<FailureGroup>>;
+
+    /// Returns the mutes of some failure groups of an organization, in the order of
+    /// `keys`. A mute that has ended may still be there.
+    ///
+    /// # Errors
+    /// When the store is unavailable.
+    async fn mutes(
+        &self,
+        organization: &Organization,
+        keys: &[FailureKey],
+    ) -> Result<Vec<Option<Mute>>>;
+
+    /// Mutes a failure group of an organization, in place of its mute before. The mute
+    /// goes with its group, and ends within [`LONGEST_MUTE`].
+    ///
+    /// # Errors
+    /// When the store is unavailable. May be repeated.
+    async fn mute(&self, organization: &Organization, key: FailureKey, mute: &Mute) -> Result<()>;
+
+    /// Removes the mute of a failure group. Returns true if there was one.
+    ///
+    /// # Errors
+    /// When the store is unavailable. May be repeated.
+    async fn unmute(&self, organization: &Organization, key: FailureKey) -> Result<bool>;
 }
 
 #[cfg(test)]

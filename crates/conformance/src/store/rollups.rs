@@ -6,8 +6,9 @@ use drumline_backend::store::{
     FAILURE_GROUPS, FailureBatch, FailureGroup, FailureHours, ROLLUP_KEYS, Resolution, Rollup,
     RollupBatch, RollupKey, hour_of, minute_of,
 };
+use drumline_protocol::mute::LONGEST_MUTE;
 use drumline_protocol::{
-    ErrorCode, FailureKey, OperationId, Organization, Partition, QueueName, Timestamp,
+    Author, ErrorCode, FailureKey, Mute, OperationId, Organization, Partition, QueueName, Timestamp,
 };
 
 use crate::StoreHarness;
@@ -272,6 +273,74 @@ pub async fn an_hour_counts_a_bounded_number_of_groups(harness: &dyn StoreHarnes
         .filter_map(|hours| hours.last().copied())
         .collect();
     assert_eq!(of_this_hour, [2, 0]);
+}
+
+fn mute(fixture: &Fixture, reason: &str) -> Mute {
+    let now = fixture.store.now();
+    Mute {
+        reason: reason.to_owned(),
+        author: Author::Caller("ann".to_owned()),
+        since: now,
+        until: now.saturating_add(LONGEST_MUTE),
+    }
+}
+
+async fn mutes(fixture: &Fixture, organization: &str, keys: &[u64]) -> Vec<Option<Mute>> {
+    let organization = Organization(organization.to_owned());
+    let keys: Vec<_> = keys.iter().copied().map(FailureKey).collect();
+    let found = fixture.store.mutes(&organization, &keys).await;
+    found.expect("mutes")
+}
+
+/// A mute is seen by all processes until it is removed; it is of one group in one
+/// organization.
+pub async fn a_mute_is_of_one_group(harness: &dyn StoreHarness) {
+    let fixture = Fixture::new(harness).await;
+    let other = fixture.another(harness).await;
+    let organization = Organization::default();
+    let now = fixture.store.now();
+    fail(&fixture, 1, "default", vec![group(&fixture, 7, now)]).await;
+    let known = fixture.store.failure_group(&organization, FailureKey(7));
+    assert_eq!(
+        known.await.expect("failure_group").map(|one| one.count),
+        Some(1)
+    );
+    let unknown = fixture.store.failure_group(&organization, FailureKey(8));
+    assert_eq!(unknown.await.expect("failure_group"), None);
+    let (first, second) = (
+        mute(&fixture, "known: \u{0} naïve"),
+        mute(&fixture, "later"),
+    );
+    for one in [&first, &second] {
+        let set = fixture.store.mute(&organization, FailureKey(7), one).await;
+        set.expect("mute");
+        let found = mutes(&other, "default", &[8, 7]).await;
+        assert_eq!(found, [None, Some(one.clone())]);
+    }
+    assert_eq!(mutes(&other, "other", &[7]).await, [None]);
+    assert!(mutes(&other, "default", &[]).await.is_empty());
+    for was_muted in [true, false] {
+        let removed = other.store.unmute(&organization, FailureKey(7)).await;
+        assert_eq!(removed.expect("unmute"), was_muted);
+        assert_eq!(mutes(&fixture, "default", &[7]).await, [None]);
+    }
+}
+
+/// A group that goes because there are too many takes its mute along.
+pub async fn a_mute_goes_with_its_group(harness: &dyn StoreHarness) {
+    let fixture = Fixture::new(harness).await;
+    let organization = Organization::default();
+    let now = fixture.store.now();
+    let before = Timestamp::from_millis(now.as_millis() - 1_000);
+    fail(&fixture, 1, "default", vec![group(&fixture, 0, before)]).await;
+    let known = mute(&fixture, "known");
+    let set = fixture.store.mute(&organization, FailureKey(0), &known);
+    set.await.expect("mute");
+    let many = (1..=FAILURE_GROUPS as u64).map(|key| group(&fixture, key, now));
+    fail(&fixture, 2, "default", many.collect()).await;
+    let gone = fixture.store.failure_group(&organization, FailureKey(0));
+    assert_eq!(gone.await.expect("failure_group"), None);
+    assert_eq!(mutes(&fixture, "default", &[0]).await, [None]);
 }
 
 async fn groups(fixture: &Fixture, organization: &str, limit: usize) -> Vec<FailureGroup> {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use clap::Args;
 
 use super::client::Remote;
@@ -23,6 +24,15 @@ quoted texts only. The newest 1,000 groups are kept. A failure is counted some s
 Examples:
   drumline failures
   drumline failures --output json | jq -r .sample | xargs drumline get";
+
+pub(crate) const MUTE_HELP: &str = "\
+Muted failures raise no alarm: they do not count in `drumline top`, in /v1/now and on the first page of the console. They are \
+counted and listed as before. A mute always ends, after 30 days at the latest.
+
+Examples:
+  drumline failures
+  drumline mute 00c0ffee00c0ffee --for 8h --reason 'the vendor repairs it on Monday'
+  drumline unmute 00c0ffee00c0ffee";
 
 /// `drumline stats`.
 #[derive(Debug, Args)]
@@ -52,6 +62,36 @@ pub(crate) struct Failures {
         value_parser = clap::value_parser!(u16).range(1..=1_000)
     )]
     pub(crate) limit: u16,
+    #[command(flatten)]
+    pub(crate) remote: Remote,
+}
+
+/// `drumline mute`.
+#[derive(Debug, Args)]
+#[command(group(clap::ArgGroup::new("end").required(true)))]
+pub(crate) struct Mute {
+    /// Id of the failure group: `drumline failures` shows it
+    #[arg(value_name = "GROUP")]
+    pub(crate) id: String,
+    /// Reason, which everyone who looks is shown
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: String,
+    /// The mute ends at this time
+    #[arg(long, value_name = "TIME", value_parser = values::time, group = "end")]
+    pub(crate) until: Option<DateTime<Utc>>,
+    /// The mute ends after this span
+    #[arg(long = "for", value_name = "SPAN", value_parser = values::positive_duration, group = "end")]
+    pub(crate) for_: Option<Duration>,
+    #[command(flatten)]
+    pub(crate) remote: Remote,
+}
+
+/// `drumline unmute`.
+#[derive(Debug, Args)]
+pub(crate) struct Unmute {
+    /// Id of the failure group
+    #[arg(value_name = "GROUP")]
+    pub(crate) id: String,
     #[command(flatten)]
     pub(crate) remote: Remote,
 }

@@ -3,12 +3,14 @@
 
 use std::time::Duration;
 
-use drumline_client::{StatsCounts, StatsFilter};
+use drumline_client::{FailureGroup, StatsCounts, StatsFilter};
+use serde_json::json;
 
 use super::Session;
-use crate::cli::stats::{Failures, Stats};
-use crate::exit::{Exit, Result};
+use crate::cli::stats::{Failures, Mute, Stats, Unmute};
+use crate::exit::{Exit, Failure, Result};
 use crate::output;
+use crate::output::clean::clean;
 use crate::output::table::{Table, table};
 use crate::output::time;
 
@@ -66,15 +68,83 @@ pub(crate) async fn failures(session: &Session, args: &Failures) -> Result<Exit>
         output::hint("nothing has failed");
         return Ok(Exit::Ok);
     }
+    let (muted, heard): (Vec<_>, Vec<_>) = groups.iter().partition(|one| one.muted.is_some());
+    if !heard.is_empty() {
+        session.out.line(&kinds(session, &heard).text())?;
+    }
+    if !muted.is_empty() {
+        session.out.line("\nmuted:")?;
+        let mut rows = table(&[
+            "GROUP", "MESSAGE", "COUNT", "BY", "UNTIL", "REASON", "ERROR",
+        ]);
+        rows.align_right(2);
+        for group in muted {
+            let mute = group.muted.as_ref();
+            let until = mute.map(|mute| session.out.now().tell(&mute.until));
+            rows.add_row([
+                group.id.as_str(),
+                &group.message_name,
+                &group.count.to_string(),
+                mute.map_or("", |mute| &mute.muted_by),
+                &until.unwrap_or_default(),
+                mute.map_or("", |mute| &mute.reason),
+                &group.pattern,
+            ]);
+        }
+        session.out.line(&rows.text())?;
+    }
+    Ok(Exit::Ok)
+}
+
+/// Mutes a failure group.
+pub(crate) async fn mute(session: &Session, args: &Mute) -> Result<Exit> {
+    // The flags have one of the two.
+    let until = session.end_of(args.until, args.for_);
+    let until = until.ok_or_else(|| Failure::new(Exit::Usage, "--for or --until is required"))?;
+    let client = session.reached().await?;
+    let group = client.mute_failures(&args.id, &args.reason, until).await?;
+    if session.out.is_json() {
+        session.out.json(&group)?;
+    } else {
+        let FailureGroup {
+            id,
+            message_name,
+            pattern,
+            ..
+        } = &group;
+        let line = clean(&format!("{id}  muted: {message_name}, {pattern}"));
+        session.out.line(&line)?;
+    }
+    Ok(Exit::Ok)
+}
+
+/// Ends the mute of a failure group.
+pub(crate) async fn unmute(session: &Session, args: &Unmute) -> Result<Exit> {
+    session.client.unmute_failures(&args.id).await?;
+    if session.out.is_json() {
+        session
+            .out
+            .json(&json!({ "id": args.id, "muted": false }))?;
+    } else {
+        session
+            .out
+            .line(&clean(&format!("{}  is heard again", args.id)))?;
+    }
+    Ok(Exit::Ok)
+}
+
+/// The failure groups as a table.
+fn kinds(session: &Session, groups: &[&FailureGroup]) -> Table {
     let mut rows = table(&[
-        "MESSAGE", "CODE", "COUNT", "LAST 24H", "LAST", "FIRST", "LATEST", "ERROR",
+        "GROUP", "MESSAGE", "CODE", "COUNT", "LAST 24H", "LAST", "FIRST", "LATEST", "ERROR",
     ]);
-    rows.align_right(2);
+    rows.align_right(3);
     let now = session.out.now();
     let ago = |text: &str| time::parse(text).map_or_else(String::new, |at| now.distance(at));
-    for group in &groups {
+    for group in groups {
         rows.add_row([
-            group.message_name.as_str(),
+            group.id.as_str(),
+            &group.message_name,
             &group.error_code,
             &group.count.to_string(),
             &bars(&group.hourly),
@@ -84,8 +154,7 @@ pub(crate) async fn failures(session: &Session, args: &Failures) -> Result<Exit>
             &group.pattern,
         ]);
     }
-    session.out.line(&rows.text())?;
-    Ok(Exit::Ok)
+    rows
 }
 
 fn counted(first: &str) -> Table {

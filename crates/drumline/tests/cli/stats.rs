@@ -36,6 +36,25 @@ fn failures_of_one_kind_are_shown_together() {
     assert!(shown.contains("no such host db#"), "{shown}");
     assert!(shown.contains("······█"), "{shown}");
     assert_eq!(dev.run(&["failures", "-n", "0"]).code, 64);
+
+    // The kind is known now, so it raises no alarm.
+    let kind = group["id"].as_str().expect("an id");
+    assert!(shown.contains(kind), "{shown}");
+    let top = dev.run(&["top", "--once"]);
+    assert!(top.out.contains("no such host db#"), "{top:?}");
+    let no_end = dev.run(&["mute", kind, "--reason", "the host moves"]);
+    assert_eq!(no_end.code, 64, "{no_end:?}");
+    let muted = dev.run(&["mute", kind, "--for", "2h", "--reason", "the host moves"]);
+    assert_eq!(muted.code, 0, "{muted:?}");
+    let shown = dev.run(&["failures"]).out;
+    assert!(shown.contains("muted:"), "{shown}");
+    assert!(shown.contains("the host moves"), "{shown}");
+    let top = dev.run(&["top", "--once"]);
+    assert!(!top.out.contains("within the last hour"), "{top:?}");
+    assert_eq!(dev.run(&["unmute", kind]).code, 0);
+    assert_eq!(dev.run(&["unmute", kind]).code, 4);
+    let shown = dev.run(&["failures"]).out;
+    assert!(!shown.contains("muted:"), "{shown}");
 }
 
 #[test]

@@ -27,6 +27,7 @@ mod error_pages;
 mod events;
 mod execute;
 mod extractors;
+mod failures;
 mod fleet;
 mod freeze;
 mod guard;
@@ -96,7 +97,8 @@ fn limited() -> OpenApiRouter<QueueManager> {
         .routes(routes!(now::now))
         .routes(routes!(scale::scale))
         .routes(routes!(stats::stats))
-        .routes(routes!(stats::failures))
+        .routes(routes!(failures::failures))
+        .routes(routes!(failures::mute, failures::unmute))
         .routes(routes!(whoami::whoami))
         .routes(routes!(quotas::quotas))
 }

@@ -211,6 +211,8 @@ impl From<Error> for Problem {
             Error::Invalid(invalid) => Self::from(invalid),
             Error::NotFound { .. }
             | Error::NoPause { .. }
+            | Error::NoFailures { .. }
+            | Error::NoMute { .. }
             | Error::NoAction { .. }
             | Error::NoBackup
             | Error::NotFrozen => Self::new(StatusCode::NOT_FOUND, ErrorCode::NOT_FOUND, detail),

@@ -2,6 +2,7 @@
 //! facts behind that. The first page of the console, `/v1/now` and `drumline top` show
 //! the same.
 
+mod news;
 mod verdict;
 
 use drumline_backend::Broker as _;
@@ -9,6 +10,7 @@ use drumline_backend::membership::{Member, Role, all_members};
 use drumline_backend::store::{Counts, Filter, Page, Summary};
 use drumline_protocol::{Pause, Status};
 
+use super::failures::Heard;
 use super::{Actor, Health, Query, QueueManager};
 use crate::error::{Error, Result};
 
@@ -50,6 +52,8 @@ pub(crate) struct OwnState {
     pub(crate) holding: Page<Summary>,
     /// The latest failures.
     pub(crate) failures: Page<Summary>,
+    /// The failure groups that are not muted, the last failure first.
+    pub(crate) heard: Heard,
 }
 
 impl QueueManager {
@@ -119,15 +123,17 @@ impl QueueManager {
             status: Some(Status::Failed),
             ..Filter::default()
         });
-        let (pauses, holding, failures) = tokio::join!(
+        let (pauses, holding, failures, heard) = tokio::join!(
             self.pauses(actor),
             self.glance(actor, &holding),
             self.glance(actor, &failures),
+            self.heard(actor, LOOKED_AT),
         );
         Ok(Some(OwnState {
             pauses: pauses?,
             holding: holding?,
             failures: failures?,
+            heard: heard?,
         }))
     }
 }

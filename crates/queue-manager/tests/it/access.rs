@@ -144,6 +144,8 @@ const TABLE: &[(&str, &str, &str)] = &[
     ("GET", "/v1/queues/{name}/scale", "oam"),
     ("GET", "/v1/stats", "oam"),
     ("GET", "/v1/failures", "rpoa"),
+    ("PUT", "/v1/failures/{id}/mute", "oa"),
+    ("DELETE", "/v1/failures/{id}/mute", "oa"),
     ("GET", "/v1/whoami", "rpoam"),
     ("GET", "/v1/quotas", "rpoa"),
     ("GET", "/metrics", "oam"),

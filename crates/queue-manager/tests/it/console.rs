@@ -45,6 +45,7 @@ const PAGES: &[(&str, &str)] = &[
     ("/tokens", "rpoa"),
     ("/tokens?token=t", "rpoa"),
     ("/failures", "rpoa"),
+    ("/failures/8000000000000001/mute", "oa"),
     ("/series", "rpoa"),
     ("/queues", "oam"),
     ("/workers", "oam"),
@@ -69,6 +70,8 @@ const FORMS: &[(&str, &str)] = &[
     ("/many/postpone", "oa"),
     ("/many/delete", "oa"),
     ("/actions/{id}/abort", "oa"),
+    ("/failures/8000000000000001/mute", "oa"),
+    ("/failures/8000000000000001/unmute", "oa"),
     ("/pauses", "oa"),
     ("/pauses/8000000000000001/lift", "oa"),
 ];

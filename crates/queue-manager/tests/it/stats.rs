@@ -196,3 +196,156 @@ async fn what_was_counted_is_written_when_the_manager_ends() {
         Some(1)
     );
 }
+
+/// Fails an operation of a message name, and counts that.
+async fn fails(client: &Client, worker: &Worker, message_name: &str) {
+    let id = client.create(&json!({"messageName": message_name})).await;
+    let fence = worker.claim(id).await;
+    worker.say(id, fence, Event::Fail(fault("row 7"))).await;
+    worker.write_counts().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_muted_group_raises_no_alarm_until_the_mute_ends() {
+    let backend = backend();
+    let client = Client::of(&manager(&backend));
+    let worker = Worker::new(&backend);
+    let said = async || {
+        let now = client.get("/v1/now").await.json;
+        let findings = now["findings"].as_array().expect("a list");
+        let said = findings.iter().map(|one| one["sentence"].clone());
+        let said: Vec<_> = said
+            .filter_map(|one| one.as_str().map(str::to_owned))
+            .collect();
+        // No worker beats here.
+        let said: Vec<_> = said
+            .into_iter()
+            .filter(|one| one.contains("fail"))
+            .collect();
+        (said, now)
+    };
+    fails(&client, &worker, "Import").await;
+    let (findings, now) = said().await;
+    let expected = "One operation failed within the last hour: Import, NetworkError, row #.";
+    assert_eq!(findings, [expected], "{now}");
+    assert_eq!(now["failing"][0]["messageName"], "Import", "{now}");
+
+    let id = client.get("/v1/failures").await.json["groups"][0]["id"].clone();
+    let path = format!("/v1/failures/{}/mute", id.as_str().expect("an id"));
+    let until = backend.store.now().saturating_add(Duration::from_secs(600));
+    let mute = json!({"reason": "the vendor knows", "until": until.to_string()});
+    let muted = client.json("PUT", &path, &mute).await;
+    assert_eq!(muted.status, StatusCode::OK, "{muted:?}");
+    let group = client.get("/v1/failures").await.json["groups"][0].clone();
+    assert_eq!(group, muted.json);
+    let mut mutes = group["muted"].clone();
+    assert!(mutes["mutedOn"].take().is_string(), "{group}");
+    let expected = json!({
+        "reason": "the vendor knows",
+        "until": until.to_string(),
+        "mutedBy": "anonymous",
+        "mutedOn": null,
+    });
+    assert_eq!(mutes, expected);
+
+    // It fails on, and no alarm is raised.
+    fails(&client, &worker, "Import").await;
+    let (findings, now) = said().await;
+    assert!(findings.is_empty(), "{now}");
+    assert_eq!(now["failing"], json!([]), "{now}");
+    // Another kind is heard all the same.
+    fails(&client, &worker, "Export").await;
+    let (findings, now) = said().await;
+    let expected = "One operation failed within the last hour: Export, NetworkError, row #.";
+    assert_eq!(findings, [expected], "{now}");
+    // The mute ends by itself.
+    tokio::time::sleep(Duration::from_secs(601)).await;
+    let (findings, now) = said().await;
+    assert_eq!(
+        findings,
+        ["3 operations failed within the last hour."],
+        "{now}"
+    );
+    let groups = client.get("/v1/failures").await.json;
+    assert!(!groups.to_string().contains("muted"), "{groups}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_mute_is_ended_by_hand() {
+    let backend = backend();
+    let client = Client::of(&manager(&backend));
+    fails(&client, &Worker::new(&backend), "Import").await;
+    let id = client.get("/v1/failures").await.json["groups"][0]["id"].clone();
+    let path = format!("/v1/failures/{}/mute", id.as_str().expect("an id"));
+    let at = |seconds| {
+        backend
+            .store
+            .now()
+            .saturating_add(Duration::from_secs(seconds))
+    };
+    let mute = |until: String| json!({"reason": "known", "until": until});
+    let longest = 30 * 24 * 3600;
+    for until in [at(0), at(longest + 60)] {
+        let refused = client.json("PUT", &path, &mute(until.to_string())).await;
+        assert_eq!(
+            refused.status,
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "{refused:?}"
+        );
+        assert_eq!(
+            refused.json["attributes"][0]["name"], "until",
+            "{refused:?}"
+        );
+    }
+    let unmute = async |path: &str| client.send("DELETE", path, &[], Body::empty()).await;
+    // It is not muted yet.
+    assert_eq!(unmute(&path).await.status, StatusCode::NOT_FOUND);
+    let mute = mute(at(longest).to_string());
+    for unknown in ["0000000000000001", "nonsense"] {
+        let path = format!("/v1/failures/{unknown}/mute");
+        let none = client.json("PUT", &path, &mute).await;
+        assert_eq!(none.status, StatusCode::NOT_FOUND, "{none:?}");
+        assert_eq!(none.json["code"], "0x80040217", "{none:?}");
+    }
+    let other = [
+        ("Drumline-Organization", "other"),
+        ("content-type", "application/json"),
+    ];
+    let theirs = client.send("PUT", &path, &other, mute.to_string()).await;
+    assert_eq!(theirs.status, StatusCode::NOT_FOUND, "{theirs:?}");
+    for _ in 0..2 {
+        let muted = client.json("PUT", &path, &mute).await;
+        assert_eq!(muted.status, StatusCode::OK, "{muted:?}");
+    }
+    assert_eq!(unmute(&path).await.status, StatusCode::NO_CONTENT);
+    let again = unmute(&path).await;
+    assert_eq!(again.status, StatusCode::NOT_FOUND, "{again:?}");
+    let group = client.get("/v1/failures").await.json["groups"][0].clone();
+    assert_eq!(group["muted"], Value::Null, "{group}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_kind_that_is_heard_is_found_behind_many_that_are_muted() {
+    let backend = backend();
+    let client = Client::of(&manager(&backend));
+    let worker = Worker::new(&backend);
+    fails(&client, &worker, "Heard").await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let names = (b'a'..=b'z').map(|letter| format!("Muted{}", char::from(letter)));
+    for name in names {
+        fails(&client, &worker, &name).await;
+    }
+    let until = backend.store.now().saturating_add(Duration::from_secs(600));
+    let mute = json!({"reason": "known", "until": until.to_string()});
+    let groups = client.get("/v1/failures").await.json["groups"].clone();
+    for group in groups.as_array().expect("a list") {
+        if group["messageName"] != "Heard" {
+            let path = format!("/v1/failures/{}/mute", group["id"].as_str().expect("an id"));
+            client.json("PUT", &path, &mute).await;
+        }
+    }
+    let now = client.get("/v1/now").await.json;
+    let failing = now["failing"].as_array().expect("a list");
+    assert_eq!(failing.len(), 1, "{now}");
+    assert_eq!(failing[0]["messageName"], "Heard", "{now}");
+}

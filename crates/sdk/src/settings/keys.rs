@@ -243,6 +243,8 @@ pub(super) const OTHER_TABLES: &[&str] = &[
     "top",
     "stats",
     "failures",
+    "mute",
+    "unmute",
     "whoami",
     "quotas",
     "doctor",

@@ -18,7 +18,7 @@ use drumline_backend::{MemberId, Store};
 use drumline_protocol::message::Marker;
 use drumline_protocol::transition::EndClass;
 use drumline_protocol::{
-    ActionId, BulkAction, ChainKey, CommitId, FailureKey, Fence, Operation, OperationId,
+    ActionId, BulkAction, ChainKey, CommitId, FailureKey, Fence, Mute, Operation, OperationId,
     Organization, Output, Partition, PartitionCount, Pause, QueueName, Report, ScopeKey, Timestamp,
 };
 use tokio::sync::{broadcast, watch};
@@ -495,6 +495,30 @@ impl RollupStore for FaultyStore {
         last: u64,
     ) -> Result<Vec<FailureHours>> {
         self.store.failure_hours(organization, keys, last).await
+    }
+
+    async fn failure_group(
+        &self,
+        organization: &Organization,
+        key: FailureKey,
+    ) -> Result<Option<FailureGroup>> {
+        self.store.failure_group(organization, key).await
+    }
+
+    async fn mutes(
+        &self,
+        organization: &Organization,
+        keys: &[FailureKey],
+    ) -> Result<Vec<Option<Mute>>> {
+        self.store.mutes(organization, keys).await
+    }
+
+    async fn mute(&self, organization: &Organization, key: FailureKey, mute: &Mute) -> Result<()> {
+        self.store.mute(organization, key, mute).await
+    }
+
+    async fn unmute(&self, organization: &Organization, key: FailureKey) -> Result<bool> {
+        self.store.unmute(organization, key).await
     }
 }
 

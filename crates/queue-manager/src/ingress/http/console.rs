@@ -64,6 +64,11 @@ pub(super) fn router(manager: &QueueManager) -> Router<QueueManager> {
         .route("/actions/{id}/abort", post(bulk_actions::abort))
         .route("/tokens", get(lists::tokens))
         .route("/failures", get(failures::failures))
+        .route(
+            "/failures/{id}/mute",
+            get(failures::ask).post(failures::mute),
+        )
+        .route("/failures/{id}/unmute", post(failures::unmute))
         .route("/series", get(lists::series))
         .route("/queues", get(fleet::queues))
         .route("/workers", get(fleet::workers))

@@ -102,6 +102,8 @@ pub(super) const NEEDS: &[(Method, &str, Need)] = {
         // The numbers are of all organizations.
         (Method::GET, "/v1/stats", Role(Fleet)),
         (Method::GET, "/v1/failures", Role(Read)),
+        (Method::PUT, "/v1/failures/{id}/mute", Role(Operate)),
+        (Method::DELETE, "/v1/failures/{id}/mute", Role(Operate)),
         (Method::GET, "/v1/whoami", Key),
         (Method::GET, "/v1/quotas", Role(Read)),
         (Method::GET, "/metrics", Role(Metrics)),

@@ -9,6 +9,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::console::{Seen, address_of};
+use super::failures::FailureGroupView;
 use super::openapi;
 use super::problem::Answer;
 use crate::service::{Finding, NowState, QueueManager};
@@ -34,6 +35,8 @@ pub(crate) struct Now {
     holding: Vec<NowOperation>,
     /// The latest failures of the organization.
     failures: Vec<NowOperation>,
+    /// The failure groups of the organization that failed last and are not muted.
+    failing: Vec<FailureGroupView>,
 }
 
 /// Something that is not as it should be.
@@ -180,5 +183,9 @@ pub(crate) async fn now(State(manager): State<QueueManager>, seen: Seen) -> Answ
         pauses: own.map_or(0, |own| own.pauses.len()),
         holding: own.map_or_else(Vec::new, |own| shown(&own.holding.operations)),
         failures: own.map_or_else(Vec::new, |own| shown(&own.failures.operations)),
+        failing: own.map_or_else(Vec::new, |own| {
+            let groups = own.heard.groups.iter();
+            groups.map(FailureGroupView::from).collect()
+        }),
     }))
 }

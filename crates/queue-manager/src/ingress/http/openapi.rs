@@ -94,6 +94,8 @@ errors! {
     NotFound = 404, "There is no such operation";
     /// No pause.
     NoPause = 404, "There is no such pause";
+    /// No failure group, or no mute.
+    NoFailures = 404, "There is no such failure group, or it is not muted";
     /// No backup.
     NoBackup = 404, "The operations are not in a folder of this process";
     /// No action.

@@ -1,25 +1,19 @@
-//! `/v1/stats` and `/v1/failures`: what happened in the last hours, and failures that
-//! are the same to a person.
+//! `/v1/stats`: what happened in the last hours.
 
 use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
 use drumline_api::{FieldError, Invalid};
-use drumline_backend::store::{FailureGroup, Histogram, Rollup, RollupKey};
+use drumline_backend::store::{Histogram, Rollup, RollupKey};
 use drumline_protocol::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::extractors::{By, Parameters};
+use super::extractors::Parameters;
 use super::openapi;
 use super::problem::Answer;
-use crate::service::{Failing, QueueManager, StatsQuery};
-
-/// The failure groups of an answer, if the request names no number.
-const USUAL_GROUPS: usize = 50;
-/// The most failure groups of an answer: as many as are kept.
-const MOST_GROUPS: usize = drumline_backend::store::FAILURE_GROUPS;
+use crate::service::{QueueManager, StatsQuery};
 
 /// The counts of the last hours.
 #[derive(Debug, Serialize, ToSchema)]
@@ -151,72 +145,6 @@ impl From<&(RollupKey, Rollup)> for BreakdownView {
     }
 }
 
-/// The failure groups of the organization.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct Failures {
-    /// The groups, the last failure first.
-    groups: Vec<FailureGroupView>,
-}
-
-/// Failures that are the same to a person.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct FailureGroupView {
-    /// The id of the group.
-    #[schema(example = "00c0ffee00c0ffee")]
-    id: String,
-    /// The message name.
-    message_name: String,
-    /// The error code.
-    #[schema(example = "0x80040216")]
-    error_code: String,
-    /// The messages of the errors. `#` stands for a number or an id, `'…'` for a quoted
-    /// text.
-    #[schema(example = "row # of '…' is broken")]
-    pattern: String,
-    /// The number of failures.
-    count: u64,
-    /// The time of the first failure.
-    #[schema(format = "date-time")]
-    first: String,
-    /// The time of the last failure.
-    #[schema(format = "date-time")]
-    last: String,
-    /// The operation that failed last. It may be removed.
-    #[schema(format = "uuid")]
-    sample: String,
-    /// The failures in each of the last 24 hours (UTC), the oldest first. The last hour
-    /// is not over yet.
-    hourly: Vec<u64>,
-}
-
-impl From<&Failing> for FailureGroupView {
-    fn from(failing: &Failing) -> Self {
-        let Failing { group, hours } = failing;
-        let FailureGroup {
-            key,
-            message_name,
-            code,
-            pattern,
-            count,
-            first,
-            last,
-            sample,
-        } = group;
-        Self {
-            id: key.to_string(),
-            message_name: message_name.clone(),
-            error_code: code.to_string(),
-            pattern: pattern.clone(),
-            count: *count,
-            first: first.to_string(),
-            last: last.to_string(),
-            sample: sample.to_string(),
-            hourly: hours.to_vec(),
-        }
-    }
-}
-
 /// Show what happened in the last hours
 ///
 /// The numbers are of all organizations. Processes write them once a minute, so the
@@ -251,32 +179,6 @@ pub(crate) async fn stats(
         slots: slots.collect(),
         compared_since: stats.compared_since.to_string(),
         breakdown: stats.breakdown.iter().map(BreakdownView::from).collect(),
-    }))
-}
-
-/// Show what fails
-///
-/// Failures are counted together if message name and error code are the same, and the
-/// messages differ in numbers, ids and quoted texts only. At most 1,000 groups are
-/// kept, for 30 days after the last failure of any.
-#[utoipa::path(
-    get, path = "/v1/failures", tag = "operations",
-    params(("limit" = Option<u32>, Query, description = "The maximum number of groups, 1 to 1000. Default: 50")),
-    responses(
-        (status = 200, description = "The groups, the last failure first", body = Failures),
-        openapi::Invalid,
-        openapi::Busy,
-    )
-)]
-pub(crate) async fn failures(
-    State(manager): State<QueueManager>,
-    By(actor): By,
-    Parameters(pairs): Parameters,
-) -> Answer<Json<Failures>> {
-    let limit = groups_limit(pairs)?;
-    let groups = manager.failing(&actor, limit).await?;
-    Ok(Json(Failures {
-        groups: groups.iter().map(FailureGroupView::from).collect(),
     }))
 }
 
@@ -324,27 +226,4 @@ fn time(text: &str, now: Timestamp) -> Option<Timestamp> {
     let span = humantime::parse_duration(text).ok()?;
     let span = i64::try_from(span.as_millis()).ok()?;
     Some(Timestamp::from_millis(now.as_millis().saturating_sub(span)))
-}
-
-fn groups_limit(pairs: Vec<(String, String)>) -> Result<usize, Invalid> {
-    let mut limit = USUAL_GROUPS;
-    let mut errors = Vec::new();
-    for (name, value) in pairs {
-        match name.as_str() {
-            _ if value.is_empty() => {}
-            "limit" => match value.parse() {
-                Ok(number) if (1..=MOST_GROUPS).contains(&number) => limit = number,
-                _ => {
-                    let why = format!("must be a number from 1 to {MOST_GROUPS}");
-                    errors.push(FieldError::new(name, why));
-                }
-            },
-            _ => errors.push(FieldError::new(name, "is an unknown parameter")),
-        }
-    }
-    if errors.is_empty() {
-        Ok(limit)
-    } else {
-        Err(Invalid::arguments(errors))
-    }
 }

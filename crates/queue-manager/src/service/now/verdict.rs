@@ -4,13 +4,11 @@ use drumline_backend::store::Summary;
 use drumline_protocol::text::grouped;
 use drumline_protocol::{OperationId, Pause, PauseKind, Status, Timestamp};
 
-use super::OwnState;
+use super::{OwnState, news};
 use crate::service::Health;
 
 /// Faults of a kind that are named.
 const NAMED: usize = 3;
-/// The span within which a failure is news.
-const NEWS_MS: i64 = 3_600_000;
 
 /// Something that is not as it should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +30,8 @@ pub(crate) enum Place {
     Operation(OperationId),
     /// The pauses in force.
     Pauses,
+    /// The failure groups.
+    Failures,
 }
 
 /// The facts that a verdict is made of.
@@ -118,7 +118,7 @@ pub(super) fn judge(facts: &Facts<'_>) -> Vec<Finding> {
             "another one answers then",
         ));
     }
-    findings.extend(facts.own.and_then(|own| late_failures(own, facts.now)));
+    findings.extend(facts.own.and_then(|own| news::of_failures(own, facts.now)));
     findings
 }
 
@@ -208,25 +208,8 @@ fn other_pauses(own: &OwnState) -> Option<Finding> {
     Some(Finding::new(&words, "").at("pauses", Place::Pauses))
 }
 
-fn late_failures(own: &OwnState, now: Timestamp) -> Option<Finding> {
-    let failures = &own.failures;
-    let ended = failures.operations.iter();
-    let ended = ended.filter_map(|one| one.header.completed_on);
-    let is_news = |at: &Timestamp| now.as_millis().saturating_sub(at.as_millis()) < NEWS_MS;
-    let news = ended.filter(is_news).count();
-    let is_partial = failures.next.is_some() && news == failures.operations.len();
-    let more = if is_partial { "at least " } else { "" };
-    let words = match news {
-        0 => return None,
-        1 => format!("{more}one operation failed within the last hour"),
-        count => format!("{more}{count} operations failed within the last hour"),
-    };
-    let all = Place::Operations(vec![("status", "Failed".to_owned())]);
-    Some(Finding::new(&words, "").at("failures", all))
-}
-
 impl Finding {
-    fn new(fault: &str, remedy: &str) -> Self {
+    pub(super) fn new(fault: &str, remedy: &str) -> Self {
         Self {
             sentence: sentence(fault),
             remedy: (!remedy.is_empty()).then(|| sentence(remedy)),
@@ -234,7 +217,7 @@ impl Finding {
         }
     }
 
-    fn at(self, words: &'static str, place: Place) -> Self {
+    pub(super) fn at(self, words: &'static str, place: Place) -> Self {
         Self {
             place: Some((words, place)),
             ..self
@@ -261,6 +244,7 @@ mod tests {
     use drumline_protocol::{Body, CommitId, Partition, Rules};
 
     use super::*;
+    use crate::service::failures::Heard;
 
     const NOW: Timestamp = Timestamp::from_millis(1_795_000_000_000);
 
@@ -285,6 +269,7 @@ mod tests {
                 next: has_more.then_some(failure.id),
                 operations: vec![failure],
             },
+            heard: Heard::default(),
         }
     }
 

@@ -117,6 +117,8 @@ fn details(error: &Error) -> Map<String, Value> {
         Error::Syntax { .. }
         | Error::NotFound { .. }
         | Error::NoPause { .. }
+        | Error::NoFailures { .. }
+        | Error::NoMute { .. }
         | Error::NoAction { .. }
         | Error::TooManyActions { .. }
         | Error::NoBackup

@@ -1,6 +1,7 @@
-//! Actions by forms: one operation, many, and pauses.
+//! Actions by forms: one operation, many, pauses, and mutes.
 
 use axum::http::StatusCode;
+use drumline_protocol::{ErrorCode, Event, Fault};
 use drumline_queue_manager::Maintenance;
 use serde_json::json;
 
@@ -383,6 +384,70 @@ async fn a_pause_is_set_with_a_reason_and_lifted() {
         bad.text.contains("value=\"x\""),
         "what was given stays: {bad:?}"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn known_failures_are_muted_by_a_form_and_folded() {
+    let backend = backend();
+    let client = Client::of(&manager(&backend));
+    let worker = Worker::new(&backend);
+    let id = client.create(&json!({"messageName": "Import"})).await;
+    let fence = worker.claim(id).await;
+    let fault = Fault::new(ErrorCode::WORKER_LOST, "<b>row 1", "");
+    worker.say(id, fence, Event::Fail(fault)).await;
+    worker.write_counts().await;
+    let shown = page(&client, "/failures").await;
+    let link = shown
+        .text
+        .split("href=\"/failures/")
+        .nth(1)
+        .expect("a link");
+    let mute = format!("/failures/{}", link.split('"').next().expect("its end"));
+    // The first page leads there, too.
+    let now = page(&client, "/").await;
+    assert!(now.text.contains(&format!("href=\"{mute}\"")), "{now:?}");
+    let asked = page(&client, &mute).await;
+    assert!(asked.text.contains("Mute these failures?"), "{asked:?}");
+    assert!(asked.text.contains("&#60;b&#62;row #"), "{asked:?}");
+
+    let bad = post(&client, &mute, "reason=&until=soon").await;
+    assert_eq!(bad.status, StatusCode::UNPROCESSABLE_ENTITY, "{bad:?}");
+    for wrong in [
+        "<code>reason</code> is required",
+        "<code>until</code> must be a time",
+    ] {
+        assert!(bad.text.contains(wrong), "{bad:?}");
+    }
+    assert!(
+        bad.text.contains("value=\"soon\""),
+        "what was given stays: {bad:?}"
+    );
+
+    let set = post(&client, &mute, "reason=%3Cb%3Eknown&until=2h").await;
+    assert_eq!(set.header("location"), "/failures", "{set:?}");
+    let shown = page(&client, "/failures").await;
+    assert!(
+        shown.text.contains("Nothing has failed that is not muted."),
+        "{shown:?}"
+    );
+    assert!(
+        shown.text.contains("<summary>Muted failures</summary>"),
+        "{shown:?}"
+    );
+    assert!(shown.text.contains("&#60;b&#62;known"), "{shown:?}");
+    let now = page(&client, "/").await;
+    assert!(!now.text.contains("failed within the last hour"), "{now:?}");
+    assert!(!now.text.contains("What fails"), "{now:?}");
+    let asked = page(&client, &mute).await;
+    assert!(asked.text.contains("These failures are muted"), "{asked:?}");
+
+    let unmute = mute.replace("/mute", "/unmute");
+    let ended = post(&client, &unmute, "").await;
+    assert_eq!(ended.header("location"), "/failures", "{ended:?}");
+    let again = post(&client, &unmute, "").await;
+    assert_eq!(again.status, StatusCode::NOT_FOUND, "{again:?}");
+    let shown = page(&client, "/failures").await;
+    assert!(!shown.text.contains("Muted failures"), "{shown:?}");
 }
 
 #[tokio::test(start_paused = true)]

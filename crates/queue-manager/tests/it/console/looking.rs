@@ -53,6 +53,8 @@ async fn failures_are_put_together_by_message_code_and_error() {
             .contains("<bdi>3 operations failed within the last hour"),
         "{now:?}"
     );
+    assert!(now.text.contains("Show failures by kind"), "{now:?}");
+    assert!(now.text.contains("What fails"), "{now:?}");
 }
 
 #[tokio::test(start_paused = true)]

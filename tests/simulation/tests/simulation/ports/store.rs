@@ -17,7 +17,7 @@ use drumline_backend::{MemberId, Store};
 use drumline_protocol::message::Marker;
 use drumline_protocol::transition::EndClass;
 use drumline_protocol::{
-    ActionId, BulkAction, ChainKey, CommitId, FailureKey, Fence, Operation, OperationId,
+    ActionId, BulkAction, ChainKey, CommitId, FailureKey, Fence, Mute, Operation, OperationId,
     Organization, Output, Partition, PartitionCount, Pause, QueueName, Report, ScopeKey, Timestamp,
 };
 use tokio::sync::broadcast;
@@ -147,6 +147,10 @@ through_link! {
     failure_groups(organization: &Organization, limit: usize) -> Vec<FailureGroup>;
     failure_hours(organization: &Organization, keys: &[FailureKey], last: u64)
         -> Vec<FailureHours>;
+    failure_group(organization: &Organization, key: FailureKey) -> Option<FailureGroup>;
+    mutes(organization: &Organization, keys: &[FailureKey]) -> Vec<Option<Mute>>;
+    mute(organization: &Organization, key: FailureKey, mute: &Mute) -> ();
+    unmute(organization: &Organization, key: FailureKey) -> bool;
 }
 
 through_link! {

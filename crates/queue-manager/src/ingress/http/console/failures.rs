@@ -1,19 +1,34 @@
-//! `/failures`: failures that are the same to a person, put together.
+//! `/failures`: failures that are the same to a person, put together; and the mutes of
+//! those that are known.
 
-use axum::extract::State;
-use axum::response::Html;
-use drumline_backend::store::{FailureGroup, FailureHours, Filter, Rollup};
-use drumline_console::{Cell, Chart, Moment, Section, Sheet, SheetPage, Text, address, number};
-use drumline_protocol::{Status, Timestamp};
+use axum::Extension;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::http::header::HeaderMap;
+use axum::response::{Html, IntoResponse, Redirect, Response};
+use drumline_api::mute::SetMute;
+use drumline_backend::store::{FailureGroup, Filter, Rollup};
+use drumline_console::{
+    Cell, Chart, FailureLine, Moment, MuteForm, MuteLine, MutePage, Section, Sheet, SheetPage,
+    Text, address, number,
+};
+use drumline_protocol::{Mute, Status, Timestamp};
+use serde_json::{Map, Value};
 
 use super::viewer::Seen;
-use super::{html, pulse};
-use crate::error::Result;
+use super::{actions, html, pulse, value};
+use crate::error::{Error, Result};
+use crate::ingress::http::body;
+use crate::ingress::http::failures::{key_of, subject};
 use crate::ingress::http::problem::Answer;
 use crate::service::{Failing, Query, QueueManager};
 
 /// Groups that are shown.
 const SHOWN: usize = 100;
+
+/// The span of a mute that the form proposes.
+const USUAL_MUTE: &str = "8h";
 
 /// The page.
 pub(super) async fn failures(
@@ -30,19 +45,26 @@ pub(super) async fn failures(
         "Message",
         "Failures",
         "Last 24 hours",
-        "Code",
         "Latest",
         "First",
         "Error",
     ];
     if runs.is_some() {
-        columns.push("Failed of all that ended in 3 hours");
+        columns.push("Failed in 3 hours");
     }
-    let rows = groups.iter().take(SHOWN).map(|group| {
-        let mut row = row(group, seen.now);
-        row.extend(runs.as_ref().map(|runs| share(runs, &group.group)));
+    if seen.rights.operate {
+        columns.push("Mute");
+    }
+    let row = |failing: &Failing| {
+        let mut row = row(failing, seen.now);
+        row.extend(runs.as_ref().map(|runs| share(runs, &failing.group)));
+        if seen.rights.operate {
+            row.push(Cell::link("Mute", mute_address(failing)));
+        }
         row
-    });
+    };
+    let shown = groups.iter().take(SHOWN);
+    let (muted, heard): (Vec<_>, Vec<_>) = shown.partition(|failing| failing.mute.is_some());
     let mut intro = Vec::new();
     if groups.len() > SHOWN {
         let more = format!("these are the {SHOWN} kinds that failed last, and there are more");
@@ -52,15 +74,15 @@ pub(super) async fn failures(
             "operations have failed, but none is counted: a failure is counted some seconds later, and forgotten 30 days after the last one",
         ));
     }
-    let empty = if intro.is_empty() {
-        "Nothing has failed."
-    } else {
-        "No failure is counted."
+    let empty = match (intro.is_empty(), muted.is_empty()) {
+        (true, true) => "Nothing has failed.",
+        (true, false) => "Nothing has failed that is not muted.",
+        (false, _) => "No failure is counted.",
     };
     let all = address("/operations", [("status", "Failed")]);
     let sheet = Sheet {
         columns,
-        rows: rows.collect(),
+        rows: heard.into_iter().map(row).collect(),
         intro,
         empty,
         links: vec![(Text::line("All operations that failed"), all)],
@@ -71,52 +93,225 @@ pub(super) async fn failures(
         frame: seen.frame("Failures", Section::Failures),
         lead: vec![Text::sentence(lead)],
         search: None,
-        sheets: vec![sheet],
+        sheets: std::iter::once(sheet)
+            .chain(muted_sheet(&muted, seen.now))
+            .collect(),
     }))
 }
 
+/// The address of the page that mutes a group.
+fn mute_address(failing: &Failing) -> String {
+    format!("/failures/{}/mute", failing.group.key)
+}
+
+/// The muted groups, folded.
+fn muted_sheet(muted: &[&Failing], now: Timestamp) -> Option<Sheet> {
+    if muted.is_empty() {
+        return None;
+    }
+    let row = |failing: &&Failing| {
+        let group = &failing.group;
+        let mute = failing.mute.as_ref();
+        let by = mute.map(|mute| mute.author.name()).unwrap_or_default();
+        let reason = mute.map(|mute| mute.reason.as_str()).unwrap_or_default();
+        let until = mute.map(|mute| {
+            Cell::moment(Moment {
+                at: mute.until,
+                now,
+            })
+        });
+        vec![
+            Cell::link(group.message_name.as_str(), mute_address(failing)),
+            Cell::text(number(group.count)),
+            Cell::chart(last_day(failing)),
+            Cell::moment(Moment {
+                at: group.last,
+                now,
+            }),
+            Cell::link(words(failing), format!("/operations/{}", group.sample)),
+            Cell::text(by).with_note(reason),
+            until.unwrap_or_default(),
+        ]
+    };
+    Some(Sheet {
+        title: "Muted failures",
+        columns: vec![
+            "Message",
+            "Failures",
+            "Last 24 hours",
+            "Latest",
+            "Error",
+            "Muted by",
+            "Until",
+        ],
+        rows: muted.iter().map(row).collect(),
+        is_folded: true,
+        ..Sheet::default()
+    })
+}
+
+/// The error of a group in words.
+fn words(failing: &Failing) -> &str {
+    match failing.group.pattern.trim() {
+        "" => "no words",
+        words => words,
+    }
+}
+
+/// A group on the first page, and on the page that mutes it.
+pub(super) fn in_short(failing: &Failing, now: Timestamp) -> FailureLine {
+    let group = &failing.group;
+    let code = group.code.name().map(str::to_owned);
+    FailureLine {
+        id: group.key.to_string(),
+        message_name: Text::line(&group.message_name),
+        code: Text::line(&code.unwrap_or_else(|| group.code.to_string())),
+        pattern: Text::line(words(failing)),
+        count: Text::line(&number(group.count)),
+        chart: last_day(failing),
+        last: Moment {
+            at: group.last,
+            now,
+        },
+        sample: format!("/operations/{}", group.sample),
+    }
+}
+
+/// The question before a group is muted, and the mute that it has.
+pub(super) async fn ask(
+    State(manager): State<QueueManager>,
+    seen: Seen,
+    Path(id): Path<String>,
+) -> Answer<Html<String>> {
+    let failing = manager.failing_as(&seen.actor, key_of(id)?).await?;
+    let form = MuteForm {
+        until: USUAL_MUTE.to_owned(),
+        ..MuteForm::default()
+    };
+    Ok(html(&mute_page(&seen, &failing, form)))
+}
+
+/// Mutes a group.
+pub(super) async fn mute(
+    State(manager): State<QueueManager>,
+    seen: Seen,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Answer<Response> {
+    let key = key_of(id)?;
+    let fields = body::form(&headers, body).await?;
+    let set = match read(&fields, seen.now) {
+        Ok(request) => {
+            let subject = subject(key, &request);
+            let muted = manager.mute(&seen.actor, key, request).await;
+            muted.map(|_failing| subject)
+        }
+        Err(error) => Err(error.into()),
+    };
+    match set {
+        Ok(subject) => Ok((Extension(subject), Redirect::to("/failures")).into_response()),
+        Err(Error::Invalid(invalid)) => {
+            let failing = manager.failing_as(&seen.actor, key).await?;
+            let wrong = invalid.attributes.iter();
+            let form = MuteForm {
+                reason: value(&fields, "reason").to_owned(),
+                until: value(&fields, "until").to_owned(),
+                mistakes: wrong
+                    .map(|wrong| (Text::line(&wrong.name), Text::line(&wrong.why)))
+                    .collect(),
+            };
+            let page = html(&mute_page(&seen, &failing, form));
+            Ok((StatusCode::UNPROCESSABLE_ENTITY, page).into_response())
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Ends the mute of a group.
+pub(super) async fn unmute(
+    State(manager): State<QueueManager>,
+    seen: Seen,
+    Path(id): Path<String>,
+) -> Answer<Redirect> {
+    manager.unmute(&seen.actor, key_of(id)?).await?;
+    Ok(Redirect::to("/failures"))
+}
+
+/// Reads the form as the API reads its request.
+fn read(fields: &[(String, String)], now: Timestamp) -> Result<SetMute, drumline_api::Error> {
+    let mut request = Map::new();
+    for name in ["reason", "until"] {
+        let text = value(fields, name).trim();
+        if !text.is_empty() {
+            request.insert(name.to_owned(), Value::from(text));
+        }
+    }
+    let until = value(fields, "until").trim();
+    if let Ok(at) = actions::time(until, now) {
+        request.insert("until".to_owned(), Value::from(at.to_string()));
+    }
+    SetMute::from_json(Value::from(request).to_string().as_bytes())
+}
+
+fn mute_page(seen: &Seen, failing: &Failing, form: MuteForm) -> MutePage {
+    let moment = |at| Moment { at, now: seen.now };
+    let line = |mute: &Mute| MuteLine {
+        author: Text::line(&mute.author.name()),
+        reason: Text::line(&mute.reason),
+        since: moment(mute.since),
+        until: moment(mute.until),
+    };
+    MutePage {
+        frame: seen.frame("Mute failures", Section::Failures),
+        group: in_short(failing, seen.now),
+        mute: failing.mute.as_ref().map(line),
+        form,
+    }
+}
+
 fn row(failing: &Failing, now: Timestamp) -> Vec<Cell> {
-    let Failing { group, hours } = failing;
+    let group = &failing.group;
     let FailureGroup {
         key: _,
         message_name,
         code,
-        pattern,
+        pattern: _,
         count,
         first,
         last,
         sample,
     } = group;
     let failed = [("messageName", message_name.as_str()), ("status", "Failed")];
-    let cell = Cell::text(code.to_string());
-    let words = match pattern.trim() {
-        "" => "no words",
-        words => words,
+    let code = match code.name() {
+        Some(name) => format!("{name} {code}"),
+        None => code.to_string(),
     };
     vec![
         Cell::link(message_name.as_str(), address("/operations", failed)),
         Cell::text(number(*count)),
-        last_day(hours),
-        match code.name() {
-            Some(name) => cell.with_note(name),
-            None => cell,
-        },
+        Cell::chart(last_day(failing)),
         Cell::moment(Moment { at: *last, now }),
         Cell::moment(Moment { at: *first, now }),
-        Cell::link(words, format!("/operations/{sample}")),
+        Cell::link(words(failing), format!("/operations/{sample}")).with_note(code),
     ]
 }
 
 /// The failures of each of the last hours, as bars.
-fn last_day(hours: &FailureHours) -> Cell {
+fn last_day(failing: &Failing) -> Chart {
+    let hours = &failing.hours;
     let all = number(hours.iter().sum());
     let now = number(hours.last().copied().unwrap_or(0));
-    Cell::chart(Chart {
+    Chart {
         title: "Failures in each of the last 24 hours",
         summary: Text::line(&format!("{all}, in this hour {now}")),
-        class: "bad",
+        class: if failing.mute.is_some() {
+            "idle"
+        } else {
+            "bad"
+        },
         values: hours.to_vec(),
-    })
+    }
 }
 
 /// Counts the runs of each message name lately, for callers that may see the fleet: the numbers are of all organizations.

@@ -8,7 +8,7 @@ use drumline_protocol::{QueueName, Timestamp};
 
 use super::operations::rows;
 use super::viewer::Seen;
-use super::{html, pauses, pulse};
+use super::{failures, html, pauses, pulse};
 use crate::error::Result;
 use crate::ingress::http::problem::Answer;
 use crate::service::{Finding, NowState, Place, QueueManager};
@@ -49,12 +49,17 @@ async fn look(manager: &QueueManager, seen: &Seen) -> Result<NowPage> {
         pauses: Vec::new(),
         holding: Vec::new(),
         failures: Vec::new(),
+        failing: Vec::new(),
     };
     if let Some(own) = own {
         let pauses = own.pauses.iter();
         page.pauses = pauses.map(|pause| pauses::line(pause, seen.now)).collect();
         page.holding = rows(&own.holding.operations, seen.now);
         page.failures = rows(&own.failures.operations, seen.now);
+        let groups = own.heard.groups.iter();
+        page.failing = groups
+            .map(|one| failures::in_short(one, seen.now))
+            .collect();
     }
     Ok(page)
 }
@@ -78,6 +83,7 @@ pub(in crate::ingress::http) fn address_of(place: &Place) -> String {
         }
         Place::Operation(id) => format!("/operations/{id}"),
         Place::Pauses => "/pauses".to_owned(),
+        Place::Failures => "/failures".to_owned(),
     }
 }
 

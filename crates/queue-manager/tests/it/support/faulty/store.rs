@@ -17,7 +17,7 @@ use drumline_backend::store::{
 use drumline_protocol::message::Marker;
 use drumline_protocol::transition::EndClass;
 use drumline_protocol::{
-    ActionId, BulkAction, ChainKey, CommitId, FailureKey, Fence, Operation, OperationId,
+    ActionId, BulkAction, ChainKey, CommitId, FailureKey, Fence, Mute, Operation, OperationId,
     Organization, Output, Partition, PartitionCount, Pause, QueueName, Report, ScopeKey, Timestamp,
 };
 use tokio::sync::broadcast;
@@ -507,6 +507,36 @@ impl RollupStore for Faulty {
     ) -> Result<Vec<FailureHours>> {
         let store = self.store("failure_hours").await?;
         store.failure_hours(organization, keys, last).await
+    }
+
+    async fn failure_group(
+        &self,
+        organization: &Organization,
+        key: FailureKey,
+    ) -> Result<Option<FailureGroup>> {
+        self.store("failure_group")
+            .await?
+            .failure_group(organization, key)
+            .await
+    }
+
+    async fn mutes(
+        &self,
+        organization: &Organization,
+        keys: &[FailureKey],
+    ) -> Result<Vec<Option<Mute>>> {
+        self.store("mutes").await?.mutes(organization, keys).await
+    }
+
+    async fn mute(&self, organization: &Organization, key: FailureKey, mute: &Mute) -> Result<()> {
+        self.store("mute")
+            .await?
+            .mute(organization, key, mute)
+            .await
+    }
+
+    async fn unmute(&self, organization: &Organization, key: FailureKey) -> Result<bool> {
+        self.store("unmute").await?.unmute(organization, key).await
     }
 }
 
