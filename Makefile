@@ -22,6 +22,8 @@ SEEDS ?= 10000..11000
 SEED ?=
 # For simulate: a run as a failing test prints it.
 PLAN ?=
+# For lua-mutants: every n-th statement.
+EVERY ?= 1
 # For drill, bench and bench-peers: arguments.
 ARGS ?=
 # For bench without ARGS. The committed figures are measured in this way.
@@ -142,6 +144,16 @@ else
 	SEEDS=$(SEEDS) SEED=$(SEED) CRASHES=all cargo test --locked --quiet --workspace --test simulation -- \
 		--nocapture --test-threads 1 fail ended $(if $(SEED),,alike)
 endif
+
+.PHONY: lua-coverage
+lua-coverage: deps ## Measure which statements of the Lua scripts the tests of Redis reach
+	cargo build --locked --workspace --bin drumline-test-servers --test redis
+	python3 -B tests/lua/measure.py coverage $(RUN)/lua
+
+.PHONY: lua-mutants
+lua-mutants: deps ## Remove one Lua statement after the other, and see whether a test notices, for an hour (EVERY=10: some)
+	cargo build --locked --workspace --bin drumline-test-servers --test redis
+	python3 -B tests/lua/measure.py mutants $(RUN)/lua --every $(EVERY)
 
 .PHONY: fuzz-api
 fuzz-api: ## Test the HTTP API against its own description, for two minutes (pip fetches schemathesis)

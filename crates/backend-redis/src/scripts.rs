@@ -388,9 +388,10 @@ pub(crate) struct Script {
 
 impl Script {
     pub(crate) fn new(code: &str) -> Self {
+        let code = replaced::parts_of(code);
         Self {
-            code: code.to_owned(),
-            hash: redis::Script::new(code).get_hash().to_owned(),
+            hash: redis::Script::new(&code).get_hash().to_owned(),
+            code,
         }
     }
 
@@ -415,5 +416,56 @@ impl Script {
             command.arg(key.as_ref());
         }
         command
+    }
+}
+
+/// Replaces files of the scripts, for measurements of the tests. A build without debug
+/// assertions has none of it.
+///
+/// With `DRUMLINE_TEST_LUA=folder`, the text of `folder/is/NAME` takes the place of the
+/// text of `folder/was/NAME` in every script that has it.
+mod replaced {
+    #[cfg(not(debug_assertions))]
+    pub(super) fn parts_of(code: &str) -> String {
+        code.to_owned()
+    }
+
+    #[cfg(debug_assertions)]
+    pub(super) fn parts_of(code: &str) -> String {
+        FILES.iter().fold(code.to_owned(), |code, (was, is)| {
+            // A text that is no script's is in none.
+            code.replace(was, is)
+        })
+    }
+
+    #[cfg(debug_assertions)]
+    static FILES: std::sync::LazyLock<Vec<(String, String)>> = std::sync::LazyLock::new(|| {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "a measurement of the tests is no setting"
+        )]
+        let folder = std::env::var("DRUMLINE_TEST_LUA");
+        folder.map_or_else(|_| Vec::new(), |folder| read(folder.as_ref()))
+    });
+
+    /// Reads the pairs of files. One that cannot be read would make a measurement of
+    /// something else.
+    #[cfg(debug_assertions)]
+    #[expect(
+        clippy::expect_used,
+        reason = "no measurement is better than a false one"
+    )]
+    fn read(folder: &std::path::Path) -> Vec<(String, String)> {
+        let text = |path| std::fs::read_to_string(path).expect("a text of DRUMLINE_TEST_LUA");
+        let files = std::fs::read_dir(folder.join("was")).expect("the folder was");
+        files
+            .map(|file| {
+                let name = file.expect("a file").file_name();
+                (
+                    text(folder.join("was").join(&name)),
+                    text(folder.join("is").join(&name)),
+                )
+            })
+            .collect()
     }
 }

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::ops::Bound;
+use std::sync::LazyLock;
 
 use drumline_backend::Random;
 use redis::aio::MultiplexedConnection;
@@ -13,6 +14,15 @@ use crate::common;
 /// The members that a bucket has at most. With more, Redis makes it a sorted set
 /// of another kind, in which a member costs five times as much.
 const CROWDED: usize = 128;
+
+static LIB_BUCKETS: LazyLock<String> = LazyLock::new(|| {
+    let text = include_str!("../../src/scripts/lib_buckets.lua");
+    common::script("lib_buckets.lua", text)
+});
+static LIB_BUCKET_CHANGES: LazyLock<String> = LazyLock::new(|| {
+    let text = include_str!("../../src/scripts/lib_bucket_changes.lua");
+    common::script("lib_bucket_changes.lua", text)
+});
 
 type Member = Vec<u8>;
 
@@ -37,12 +47,7 @@ impl Compared {
 
     /// Runs a line of Lua behind the library; `KEYS[1]` is the set.
     async fn lua<T: FromRedisValue>(&mut self, line: &str, arguments: &[Member]) -> T {
-        let code = [
-            include_str!("../../src/scripts/lib_buckets.lua"),
-            include_str!("../../src/scripts/lib_bucket_changes.lua"),
-            line,
-        ]
-        .join("\n");
+        let code = [LIB_BUCKETS.as_str(), LIB_BUCKET_CHANGES.as_str(), line].join("\n");
         let script = Script::new(&code);
         let mut call = script.key(&self.key);
         for argument in arguments {
@@ -317,4 +322,72 @@ async fn a_small_set_is_one_key() {
     }
     set.assert_shape().await;
     assert_eq!(set.keys().await, [set.key.clone().into_bytes()]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn members_that_differ_in_their_last_bytes_alone_are_in_order() {
+    let mut set = Compared::new(5).await;
+    // 18 bytes: no multiple of the four that are compared at once.
+    let long = |place: u16| [[0xfe; 16].as_slice(), &place.to_be_bytes()].concat();
+    let members: Vec<Member> = (0..1_000).map(|place| long(place * 3)).collect();
+    set.add(&members).await;
+    assert!(set.assert_shape().await > 8);
+    let between: Vec<Member> = (0..1_000).map(|place| long(place * 3 + 1)).collect();
+    for group in between.chunks(90) {
+        set.add(group).await;
+    }
+    set.assert_shape().await;
+    // A member that is the beginning of another is before it.
+    let short: Vec<Member> = members.iter().map(|it| it[..17].to_vec()).collect();
+    set.add(&short[..1]).await;
+    set.assert_shape().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_than_a_thousand_members_leave_at_once() {
+    const MEMBERS: usize = 3_000;
+    let mut set = Compared::new(6).await;
+    let members: Vec<Member> = (0..MEMBERS).map(member).collect();
+    set.add(&members).await;
+    set.remove(&members[..2_500]).await;
+    set.assert_shape().await;
+    set.remove(&members).await;
+    assert_eq!(set.keys().await, Vec::<Vec<u8>>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sparse_bucket_unites_with_the_one_before_it_if_the_one_behind_is_full() {
+    let mut set = Compared::new(7).await;
+    let members: Vec<Member> = (0..640).map(member).collect();
+    set.add(&members).await;
+    let before = set.assert_shape().await;
+    // The first bucket becomes small, but not sparse; then the second one sparse.
+    let places = |range: std::ops::Range<usize>| range.map(member).collect::<Vec<_>>();
+    set.remove(&places(0..40)).await;
+    assert_eq!(set.assert_shape().await, before);
+    set.remove(&places(64..116)).await;
+    assert_eq!(set.assert_shape().await, before - 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn members_are_counted_up_to_a_bound_over_many_buckets() {
+    const MEMBERS: usize = 2_000;
+    let mut set = Compared::new(8).await;
+    let members: Vec<Member> = (0..MEMBERS).map(member).collect();
+    set.add(&members).await;
+    let line = "return set_count_to(KEYS[1], ARGV[1], ARGV[2], tonumber(ARGV[3]))";
+    let mark = |place| [b"[".as_slice(), &member(place)].concat();
+    let all = |most: usize| [mark(0), mark(MEMBERS), most.to_string().into_bytes()];
+    let exactly: usize = set.lua(line, &all(MEMBERS * 2)).await;
+    assert_eq!(exactly, MEMBERS);
+    // As soon as there are enough, the rest is not looked at.
+    for most in [1, 100, 512, 1_000] {
+        let enough: usize = set.lua(line, &all(most)).await;
+        assert!(
+            (most..most + CROWDED).contains(&enough),
+            "{enough} of {most}"
+        );
+    }
+    let none: usize = set.lua(line, &all(0)).await;
+    assert_eq!(none, 0);
 }

@@ -1,6 +1,7 @@
 //! The common parts of the tests: namespaces of their own, and operations to
 //! store.
 
+use std::path::Path;
 use std::sync::LazyLock;
 use std::time::Duration;
 
@@ -21,6 +22,18 @@ pub(crate) const LEASE: Duration = Duration::from_secs(30);
 
 /// The time that an answer may take beside other tests.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The text of a script, or the one that a measurement has put in its place: a debug build
+/// takes scripts from `DRUMLINE_TEST_LUA`, and so does a test that runs one by itself.
+pub(crate) fn script(name: &str, text: &str) -> String {
+    #[expect(clippy::disallowed_methods, reason = "a measurement is no setting")]
+    let folder = std::env::var("DRUMLINE_TEST_LUA");
+    let replaced = folder.map(|folder| Path::new(&folder).join("is").join(name));
+    match replaced {
+        Ok(path) if path.exists() => std::fs::read_to_string(path).expect("a text"),
+        Ok(_) | Err(_) => text.to_owned(),
+    }
+}
 
 /// A fresh namespace on this server.
 pub(crate) fn options_on(url: &str) -> Options {
