@@ -9,16 +9,15 @@ use drumline_backend::Broker;
 use drumline_backend::broker::{Backlog, Bypassed, Error, Result, Subscription, Trouble};
 use drumline_protocol::message::{Message, Route};
 use drumline_protocol::{PartitionCount, QueueName, codec};
-use lapin::types::FieldTable;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::acker::AckMode;
+use crate::backlog;
 use crate::confirm::Outgoing;
-use crate::connection::{self, Connection};
 use crate::connection_supervisor::ConnectionSupervisor;
-use crate::error::{failed, is_not_found, silent};
+use crate::error::silent;
 use crate::intake::RabbitIntake;
 use crate::options::Options;
 use crate::publisher::Publisher;
@@ -27,7 +26,7 @@ use crate::removal;
 use crate::repair::Repair;
 use crate::server_info::{self, ServerInfo};
 use crate::subscription::Subscriber;
-use crate::topology::{self, Target};
+use crate::topology::Target;
 use crate::unresponsive_queues::UnresponsiveQueues;
 
 /// A broker on RabbitMQ. Dropping it closes its connections in the background;
@@ -153,28 +152,6 @@ impl RabbitBroker {
             tracing::warn!("the connections to RabbitMQ were not closed in time");
         }
     }
-
-    async fn count(&self, connection: &Connection, target: &Target) -> Result<Option<Backlog>> {
-        // A channel of its own: "no such queue" closes it.
-        let channel = connection.channel().await?;
-        let name = target.name(&self.options.namespace);
-        let asked = channel
-            .queue_declare(name, topology::question(), FieldTable::default())
-            .await;
-        match asked {
-            Ok(queue) => {
-                connection::close(&channel).await;
-                Ok(Some(Backlog {
-                    messages: u64::from(queue.message_count()),
-                    consumers: u64::from(queue.consumer_count()),
-                }))
-            }
-            Err(error) => match failed("asking for a queue's length", error) {
-                error if is_not_found(&error) => Ok(None),
-                error => Err(error),
-            },
-        }
-    }
 }
 
 impl Drop for RabbitBroker {
@@ -227,7 +204,8 @@ impl Broker for RabbitBroker {
         let deadline = Instant::now() + patience;
         let connection = self.consuming.connection(deadline).await?;
         let target = Target::Route(route.clone());
-        match timeout_at(deadline, self.count(&connection, &target)).await {
+        let counted = backlog::count(&connection, &target, &self.options);
+        match timeout_at(deadline, counted).await {
             Ok(counted) => counted.inspect_err(|error| connection.doubt_after(error)),
             Err(_elapsed) => {
                 self.tasks

@@ -31,6 +31,7 @@
 
 mod ack_coalescer;
 mod acker;
+mod backlog;
 mod baseline;
 mod broker;
 mod confirm;

@@ -53,6 +53,10 @@ pub struct Options {
     /// them again. Default 30 s. A shorter time might take a slow queue for a
     /// lost one; a longer time leaves the tokens of a lost lane waiting.
     pub replace_queue_after: Duration,
+    /// The time without a delivery after which a consumer asks whether RabbitMQ still
+    /// knows it, and that between two questions, with up to half of it for jitter.
+    /// Default 20 s: some calls a second for a worker with a hundred quiet lanes.
+    pub ask_after: Duration,
     /// The source of the jitter in pauses. Default: the operating system.
     pub random: Random,
     /// Reports a task of the broker that has panicked. Default: one that nothing
@@ -84,6 +88,7 @@ impl Options {
             reconnect_min: Duration::from_millis(100),
             reconnect_max: Duration::from_secs(3),
             replace_queue_after: Duration::from_secs(30),
+            ask_after: Duration::from_secs(20),
             random: Random::from_entropy(),
             critical: CriticalTasks::default(),
         }

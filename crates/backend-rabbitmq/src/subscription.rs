@@ -2,7 +2,8 @@
 //!
 //! Any end of the consumer's stream is the end of the subscription: a queue
 //! that was deleted under it ends it without an error, a lost connection with
-//! one, and in both cases there is nothing to do but to subscribe again.
+//! one, and in both cases there is nothing to do but to subscribe again. A queue that
+//! was deleted by force ends nothing: [`backlog`](crate::backlog) finds that out.
 //!
 //! A queue without a leader does not answer a consumer, and ends its connection
 //! after a minute, with all other consumers on it. So a queue is consumed when
@@ -11,6 +12,7 @@
 
 use std::num::NonZeroU16;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -23,9 +25,11 @@ use lapin::options::{BasicConsumeOptions, BasicQosOptions};
 use lapin::types::{FieldTable, ShortString};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::acker::{AckMode, Acker, Close};
+use crate::backlog::Watch;
 use crate::connection::Connection;
 use crate::connection_supervisor::ConnectionSupervisor;
 use crate::error::{failed, is_not_found, is_refusal, reason, silent};
@@ -196,9 +200,23 @@ impl Subscriber {
         let critical = &self.options.critical;
         self.tasks
             .spawn(critical.contain("acknowledgements of a queue", acker.run()));
+        let heard = Arc::new(AtomicU64::new(0));
+        let over = CancellationToken::new();
+        let watch = Watch {
+            connection: Arc::clone(connection),
+            target: target.clone(),
+            options: Arc::clone(&self.options),
+            heard: Arc::clone(&heard),
+            over: over.clone(),
+        };
+        self.tasks
+            .spawn(critical.contain("watch of a queue", watch.run()));
         Ok(Subscription {
             target: target.clone(),
             open: Some(Open { consumer, close }),
+            heard,
+            over,
+            connection: Arc::clone(connection),
             settled,
             quarantine: self.quarantine.clone(),
         })
@@ -222,6 +240,11 @@ pub(crate) struct Subscription {
     target: Target,
     /// `None` when it has ended.
     open: Option<Open>,
+    /// The deliveries so far.
+    heard: Arc<AtomicU64>,
+    /// Cancelled when it has ended, or the broker has forgotten it.
+    over: CancellationToken,
+    connection: Arc<Connection>,
     settled: mpsc::UnboundedSender<u64>,
     quarantine: Quarantine,
 }
@@ -242,6 +265,7 @@ impl Subscription {
 
     /// Has the channel closed; `Some` to wait for it.
     fn end(&mut self) -> Option<oneshot::Receiver<()>> {
+        self.over.cancel();
         let Open { consumer, close } = self.open.take()?;
         let (closed, done) = oneshot::channel();
         // If the task has ended, then so has the channel.
@@ -254,7 +278,16 @@ impl Subscription {
     pub(crate) async fn next_delivery(&mut self) -> Option<(lapin::message::Delivery, TagReceipt)> {
         // Nothing is awaited after this, so that dropping the future loses
         // nothing.
-        let delivery = match self.open.as_mut()?.consumer.next().await {
+        let consumer = &mut self.open.as_mut()?.consumer;
+        let next = tokio::select! {
+            biased;
+            next = consumer.next() => next,
+            () = self.over.cancelled() => {
+                self.connection.forget(&self.target);
+                None
+            }
+        };
+        let delivery = match next {
             Some(Ok(delivery)) => delivery,
             Some(Err(error)) => {
                 tracing::debug!(queue = %self.target, %error, "the subscription has ended");
@@ -267,6 +300,7 @@ impl Subscription {
                 return None;
             }
         };
+        self.heard.fetch_add(1, Ordering::Relaxed);
         let receipt = TagReceipt::new(delivery.delivery_tag, self.settled.clone());
         Some((delivery, receipt))
     }

@@ -39,6 +39,7 @@ async fn alarms_and_silence_are_told_in_bounded_time() -> anyhow::Result<()> {
     a_memory_alarm_is_told_at_once_and_stops_publishing_only(&server).await?;
     unreadable_messages_do_not_deafen_a_lane_during_an_alarm(&server).await?;
     a_silent_queue_holds_up_nobody_else(&server).await?;
+    a_consumer_that_was_forgotten_is_replaced(&server).await?;
     a_server_that_stands_still_is_told_in_bounded_time(&server).await
 }
 
@@ -321,6 +322,31 @@ async fn a_silent_queue_holds_up_nobody_else(server: &RabbitServer) -> anyhow::R
 
     process("resume").await?;
     soon(async || Ok(publish(&broker, &lane(0), 3).await?)).await;
+    Ok(())
+}
+
+async fn a_consumer_that_was_forgotten_is_replaced(server: &RabbitServer) -> anyhow::Result<()> {
+    let options = Options {
+        ask_after: Duration::from_millis(300),
+        ..options(&server.url())
+    };
+    let broker = connect(&options).await;
+    let mut subscription = subscribe(&broker, &lane(0)).await;
+    publish(&broker, &lane(0), 1).await?;
+    assert_eq!(number(&next(&mut *subscription).await), 1);
+    // As RabbitMQ deletes a queue without a majority: the consumer is not told.
+    let name = format!("{}.lane.default.0", options.namespace);
+    let call = format!(
+        "Name = rabbit_misc:r(<<\"/\">>, queue, <<\"{name}\">>), \
+         {{ok, Queue}} = rabbit_amqqueue:lookup(Name), \
+         ra:force_delete_server(quorum_queues, amqqueue:get_pid(Queue)), \
+         rabbit_amqqueue:internal_delete(Name, <<\"test\">>)."
+    );
+    server.rabbitmqctl(&["eval", &call]).await?;
+    soon(async || Ok(publish(&broker, &lane(0), 2).await?)).await;
+    assert!(within(subscription.next()).await.is_none());
+    let mut again = subscribe(&broker, &lane(0)).await;
+    assert_eq!(number(&next(&mut *again).await), 2);
     Ok(())
 }
 
