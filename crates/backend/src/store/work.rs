@@ -36,12 +36,6 @@ pub struct WorkFound {
 }
 
 impl WorkFound {
-    /// Returns true if there is no such work now, and none that waits for its time.
-    #[must_use]
-    pub const fn is_nothing(&self) -> bool {
-        self.partitions.is_empty() && self.next.is_none()
-    }
-
     /// Notes that some of it comes in this time.
     pub fn note_next(&mut self, next: Option<Duration>) {
         self.next = self.next.into_iter().chain(next).min();

@@ -217,8 +217,8 @@ impl Task for Notices {
         let room = at_once.saturating_sub(self.under_way.len());
         // Notices that are under way are still there, and come first.
         let with_notices = manager.store().with_work(Work::Notices, share).await?;
-        if with_notices.is_nothing() && self.under_way.is_empty() {
-            return Ok(Look::Nothing(None));
+        if with_notices.partitions.is_empty() && self.under_way.is_empty() {
+            return Ok(Look::Nothing(with_notices.next));
         }
         let mut due = for_each(&with_notices.partitions, |partition| {
             manager.store().notices(partition, at_once)
