@@ -281,6 +281,18 @@ impl Fleet {
         bases.map(|base| Api::recorded(base, &self.calls)).collect()
     }
 
+    /// The sum of a metric over the managers.
+    ///
+    /// # Errors
+    /// When a manager does not answer, or has no such metric.
+    pub async fn metric(&self, name: &str) -> Result<f64> {
+        let mut sum = 0.0;
+        for base in &self.bases {
+            sum += Api::new(base).metric(name).await?;
+        }
+        Ok(sum)
+    }
+
     /// Starts one more manager.
     ///
     /// # Errors

@@ -120,6 +120,41 @@ pub async fn all_completed(api: &Api, limit: Duration) -> Result<()> {
     }
 }
 
+/// The number of Completed operations.
+///
+/// # Errors
+/// When no manager answers for a minute.
+pub async fn completed(api: &Api) -> Result<u64> {
+    let queues = api.read_patiently("/v1/queues").await?;
+    let completed = queues["operations"]["completed"].as_u64();
+    completed.context("a number of Completed operations")
+}
+
+/// The number of offers that the broker has lost, as the managers have found out.
+///
+/// # Errors
+/// When a manager does not answer.
+pub async fn lost_offers(fleet: &Fleet) -> Result<f64> {
+    let reconciled = fleet.metric("drumline_reconcile_reoffered_total").await?;
+    Ok(reconciled + fleet.metric("drumline_bypass_reoffered_total").await?)
+}
+
+/// Waits until messages wait in the work queue: all places of the workers are used, and
+/// what they cannot take they put there.
+///
+/// # Errors
+/// When no manager answers for a minute.
+pub async fn until_the_broker_has_messages(api: &Api) -> Result<()> {
+    loop {
+        let queues = api.read_patiently("/v1/queues").await?;
+        let mut waiting = queues["queues"].as_array().into_iter().flatten();
+        if waiting.any(|queue| queue["waitingMessages"].as_u64() > Some(0)) {
+            return Ok(());
+        }
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
 /// Pauses, postpones or cancels an operation; returns the number of extra
 /// starts that this may have caused: one if the operation was running.
 async fn disturb(api: &Api, random: &mut fastrand::Rng, id: &str) -> Result<u64> {

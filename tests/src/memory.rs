@@ -1,8 +1,8 @@
 //! The memory of processes and of Redis, in bytes.
 
-use anyhow::{Context as _, Result, ensure};
-use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
-use tokio::net::TcpStream;
+use anyhow::{Context as _, Result, bail};
+
+use crate::data_set::{Answer, Redis};
 
 /// The memory that a process has now.
 ///
@@ -32,15 +32,14 @@ fn status(pid: u32, name: &str) -> Result<u64> {
 /// # Errors
 /// When it cannot be reached.
 pub async fn used_memory(address: &str) -> Result<u64> {
-    let stream = TcpStream::connect(address).await?;
-    let mut stream = BufReader::new(stream);
-    stream.write_all(b"INFO memory\r\n").await?;
-    let mut line = String::new();
-    loop {
-        line.clear();
-        ensure!(stream.read_line(&mut line).await? > 0, "no used_memory");
-        if let Some(bytes) = line.strip_prefix("used_memory:") {
-            return Ok(bytes.trim().parse()?);
-        }
-    }
+    let mut redis = Redis::connect(address).await?;
+    let info = redis.call(&[b"INFO".to_vec(), b"memory".to_vec()]).await?;
+    let Answer::Bytes(Some(info)) = info else {
+        bail!("no information: {info:?}");
+    };
+    let info = String::from_utf8(info)?;
+    let bytes = info
+        .lines()
+        .find_map(|line| line.strip_prefix("used_memory:"));
+    Ok(bytes.context("used_memory")?.trim().parse()?)
 }

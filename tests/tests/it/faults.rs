@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use drumline_oracle::Needs;
-use drumline_tests::api::Api;
 use drumline_tests::fleet::{Fleet, Size};
-use drumline_tests::load::{Load, create, settle};
+use drumline_tests::load::{
+    Load, completed, create, lost_offers, settle, until_the_broker_has_messages,
+};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
@@ -55,16 +56,16 @@ impl Loaded {
         self.loads.push(load);
         let mut creator = JoinSet::new();
         let api = self.fleet.api(0);
-        let before = completed_by(&api).await?;
+        let before = completed(&api).await?;
         creator.spawn(create(self.fleet.apis(), load));
         // In the middle: operations are waiting, running, and being created.
-        let mut completed = before;
-        while completed < before + 100 {
+        let mut done = before;
+        while done < before + 100 {
             sleep(Duration::from_millis(50)).await;
-            completed = completed_by(&api).await?;
+            done = completed(&api).await?;
         }
         ensure!(
-            completed < before + (LOAD.tokens * LOAD.per_token + LOAD.alone) as u64,
+            done < before + (LOAD.tokens * LOAD.per_token + LOAD.alone) as u64,
             "{what}: everything was Completed before"
         );
         fault(&self.fleet).await.context(what)?;
@@ -72,37 +73,6 @@ impl Loaded {
         let settled = settle(&self.fleet, &self.loads, &disturbed, Needs::default());
         settled.await.context(what)?;
         Ok(())
-    }
-}
-
-/// The number of Completed operations.
-async fn completed_by(api: &Api) -> Result<u64> {
-    let queues = api.read_patiently("/v1/queues").await?;
-    let completed = queues["operations"]["completed"].as_u64();
-    completed.context("a number of Completed operations")
-}
-
-/// The number of offers that the broker has lost, as the managers have found out.
-async fn lost_offers(fleet: &Fleet) -> Result<f64> {
-    let mut lost = 0.0;
-    for api in fleet.apis() {
-        lost += api.metric("drumline_reconcile_reoffered_total").await?;
-        lost += api.metric("drumline_bypass_reoffered_total").await?;
-    }
-    Ok(lost)
-}
-
-/// Waits until messages wait in the work queue: all places of the workers are used, and
-/// what they cannot take they put there.
-async fn until_the_broker_has_messages(fleet: &Fleet) -> Result<()> {
-    let api = fleet.api(0);
-    loop {
-        let queues = api.read_patiently("/v1/queues").await?;
-        let mut waiting = queues["queues"].as_array().into_iter().flatten();
-        if waiting.any(|queue| queue["waitingMessages"].as_u64() > Some(0)) {
-            return Ok(());
-        }
-        sleep(Duration::from_millis(20)).await;
     }
 }
 
@@ -124,7 +94,7 @@ async fn servers_die_one_after_the_other() -> Result<()> {
         .survives(
             "RabbitMQ killed with its data folder deleted",
             async |fleet| {
-                let filled = timeout(FILLED, until_the_broker_has_messages(fleet)).await;
+                let filled = timeout(FILLED, until_the_broker_has_messages(&fleet.api(0))).await;
                 filled.context("the broker has no messages to lose")??;
                 fleet.rabbit.kill()?;
                 fleet.rabbit.wipe()?;

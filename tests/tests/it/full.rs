@@ -214,18 +214,14 @@ async fn observe(
     Ok(looks)
 }
 
-/// All that was created has run once, Redis would have been full without the limit, and
+/// All that was created has run, Redis would have been full without the limit, and
 /// operations were removed for it.
 async fn judge(fleet: &Fleet, run: &Run, created: u64, looks: &[Vec<u64>]) -> Result<()> {
     let (bytes, most) = (run.bytes as f64, run.redis as f64);
     let written = created as f64 * bytes;
     ensure!(written > most, "{written} bytes do not fill Redis");
-    let mut removed = 0.0;
-    for api in fleet.apis() {
-        removed += api
-            .metric("drumline_retention_removed_for_room_total")
-            .await?;
-    }
+    let removed = fleet.metric("drumline_retention_removed_for_room_total");
+    let removed = removed.await?;
     let left = written - removed * bytes;
     ensure!(left < most, "{removed} were removed, {left} bytes are left");
     let most = looks.iter().filter_map(|look| look.last()).max();
@@ -235,12 +231,11 @@ async fn judge(fleet: &Fleet, run: &Run, created: u64, looks: &[Vec<u64>]) -> Re
     );
     let runs = fleet.history()?.runs;
     let starts = runs.iter().filter(|entry| entry.event == Event::Start);
-    let starts: Vec<_> = starts.map(|entry| &entry.id).collect();
-    let ids: HashSet<_> = starts.iter().collect();
+    let ids: HashSet<_> = starts.map(|entry| &entry.id).collect();
+    // A worker that stands still on a busy machine may have one taken over.
     ensure!(
-        starts.len() == ids.len() && ids.len() as u64 == created,
-        "{} starts of {} operations, {created} created",
-        starts.len(),
+        ids.len() as u64 == created,
+        "{} of {created} have run",
         ids.len()
     );
     Ok(())

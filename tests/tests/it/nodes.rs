@@ -10,7 +10,7 @@ use drumline_oracle::Needs;
 use drumline_test_servers::{RabbitCluster, RabbitOptions, RedisServer};
 use drumline_tests::api::Api;
 use drumline_tests::fleet::{Fleet, Size};
-use drumline_tests::load::{Disturbed, Load, create, request, settle};
+use drumline_tests::load::{Disturbed, Load, completed, create, request, settle};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
@@ -125,14 +125,9 @@ impl Loaded {
 
 /// Waits until some operations are Completed besides those that were before.
 async fn in_the_middle(api: &Api) -> Result<()> {
-    let completed = async || -> Result<u64> {
-        let queues = api.read_patiently("/v1/queues").await?;
-        let completed = queues["operations"]["completed"].as_u64();
-        completed.context("a number of Completed operations")
-    };
     let going_on = async {
-        let before = completed().await?;
-        while completed().await? < before + 100 {
+        let before = completed(api).await?;
+        while completed(api).await? < before + 100 {
             sleep(Duration::from_millis(50)).await;
         }
         Ok(())
