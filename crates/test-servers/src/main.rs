@@ -20,7 +20,9 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::Parser;
 use control::Control;
-use drumline_test_servers::{AMQP_URL, REDIS_URL, RabbitServer, RedisServer};
+use drumline_test_servers::{
+    AMQP_URL, REDIS_CLUSTER_URL, REDIS_URL, RabbitServer, RedisCluster, RedisServer,
+};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::Command;
 use tokio::signal::unix::{SignalKind, signal};
@@ -37,6 +39,9 @@ struct Arguments {
     /// Start only these (default: both).
     #[arg(long, value_enum)]
     only: Vec<Kind>,
+    /// Start a Redis Cluster of three nodes as well.
+    #[arg(long)]
+    redis_cluster: bool,
     /// Write the servers' addresses to this file, as NAME=value lines, when
     /// they are up. It is removed at the end.
     #[arg(long, value_name = "FILE")]
@@ -105,7 +110,14 @@ async fn serve(arguments: &Arguments) -> anyhow::Result<ExitCode> {
             false => Ok(None),
         }
     };
-    let (redis, rabbit) = tokio::try_join!(redis, rabbit)?;
+    let cluster = async {
+        match arguments.redis_cluster {
+            true => RedisCluster::start_primaries().await.map(Some),
+            false => Ok(None),
+        }
+    };
+    let (redis, rabbit, cluster) = tokio::try_join!(redis, rabbit, cluster)?;
+    let cluster_url = cluster.as_ref().map(RedisCluster::url);
     let redis_url = redis.as_ref().map(RedisServer::url);
     let amqp_url = rabbit.as_ref().map(RabbitServer::url);
     let control = rabbit
@@ -116,6 +128,7 @@ async fn serve(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let environment: Vec<(&str, &str)> = [
         (REDIS_URL, redis_url.as_deref()),
         ("DRUMLINE_REDIS_URL", redis_url.as_deref()),
+        (REDIS_CLUSTER_URL, cluster_url.as_deref()),
         (AMQP_URL, amqp_url.as_deref()),
         ("DRUMLINE_AMQP_URL", amqp_url.as_deref()),
         (control::CONTROL, control_path.as_deref()),

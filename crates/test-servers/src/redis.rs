@@ -122,8 +122,18 @@ impl RedisServer {
     /// # Errors
     /// When it does not come up.
     pub async fn restart(&self) -> anyhow::Result<()> {
+        self.restart_with(&[]).await
+    }
+
+    /// Acts as [`RedisServer::restart`], with these arguments behind its own.
+    ///
+    /// # Errors
+    /// As [`RedisServer::restart`].
+    pub async fn restart_with(&self, arguments: &[&str]) -> anyhow::Result<()> {
+        let mut command = self.command();
+        command.args(arguments);
         self.server_dir
-            .restart(&mut self.command(), self.port, PROBE, START_TIMEOUT)
+            .restart(&mut command, self.port, PROBE, START_TIMEOUT)
             .await
             .context("redis-server")
     }

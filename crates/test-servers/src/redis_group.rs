@@ -4,17 +4,15 @@
 //! sentinel 1, 2, 3 ─ watch ─→ primary ─→ replica 1, replica 2
 //! ```
 
-use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
-use tokio::net::TcpStream;
-use tokio::time::{Instant, interval, timeout};
 
 use crate::port;
+use crate::questions::{ask, until};
 use crate::ready::Probe;
 use crate::redis::{RedisOptions, RedisServer};
 use crate::server_dir::ServerDir;
@@ -30,15 +28,15 @@ const DOWN_AFTER_MS: u32 = 3_000;
 /// A failed promotion is tried again after twice this time, and a second one does not begin
 /// earlier.
 const FAILOVER_TIMEOUT_MS: u32 = 2_000;
-/// The time that the group may take to find itself, or to promote a server.
+/// The time that a sentinel may take to start.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// The interval at which a server is asked whether it is so far.
-const EVERY: Duration = Duration::from_millis(20);
-/// The time that one answer may take.
-const ANSWER: Duration = Duration::from_secs(2);
 /// The sentinels ask and tell each other more often than the usual 1 to 10 s.
 const OFTEN: &str =
     "SENTINEL DEBUG info-period 200 publish-period 200 ping-period 200 ask-period 200";
+/// Servers and sentinels are the default user. Without its rights, they can neither follow a
+/// server nor find it well. The test can still look at it, and give the rights back.
+const LOCK: &str = "ACL SETUSER default -@all +acl +client +info";
+const UNLOCK: &str = "ACL SETUSER default +@all";
 
 const PROBE: Probe = Probe {
     sent: b"PING\r\n",
@@ -48,7 +46,7 @@ const PROBE: Probe = Probe {
 /// One primary, two replicas and three sentinels that live as long as this value.
 #[derive(Debug)]
 pub struct RedisGroup {
-    servers: Vec<RedisServer>,
+    servers: Vec<Arc<RedisServer>>,
     sentinels: Vec<Sentinel>,
 }
 
@@ -75,10 +73,10 @@ impl RedisGroup {
         };
         let primary = RedisServer::start_with(with(&[])).await?;
         let port = primary.port().to_string();
-        let mut servers = vec![primary];
+        let mut servers = vec![Arc::new(primary)];
         for _ in 1..THREE {
             let replica = with(&["--replicaof", "127.0.0.1", &port]);
-            servers.push(RedisServer::start_with(replica).await?);
+            servers.push(Arc::new(RedisServer::start_with(replica).await?));
         }
         let replicas = format!("connected_slaves:{}\r\n", THREE - 1);
         until("the replicas do not follow", async || {
@@ -124,7 +122,7 @@ impl RedisGroup {
 
     /// The servers, whatever their roles are now.
     #[must_use]
-    pub fn servers(&self) -> &[RedisServer] {
+    pub fn servers(&self) -> &[Arc<RedisServer>] {
         &self.servers
     }
 
@@ -141,7 +139,7 @@ impl RedisGroup {
                 continue;
             };
             let named =
-                |server: &RedisServer| answer.contains(&format!("\r\n{}\r\n", server.port()));
+                |server: &Arc<RedisServer>| answer.contains(&format!("\r\n{}\r\n", server.port()));
             if let Some(place) = self.servers.iter().position(named) {
                 votes[place] += 1;
             }
@@ -174,6 +172,96 @@ impl RedisGroup {
             Ok(self.has_role(place, "slave").await)
         })
         .await
+    }
+
+    /// Waits until all other servers follow this one, and have on disk what they have received:
+    /// a replica that was sent everything writes its file in the background.
+    ///
+    /// # Errors
+    /// When one does not.
+    pub async fn followed(&self, primary: usize) -> anyhow::Result<()> {
+        let followed = format!("master_port:{}\r\n", self.servers[primary].port());
+        for server in self.others(primary) {
+            let port = server.port();
+            until("the others do not follow", async || {
+                let info = ask(port, "INFO replication").await?;
+                let disk = ask(port, "INFO persistence").await?;
+                let is_up = info.contains("master_link_status:up\r\n");
+                let is_written = disk.contains("aof_rewrite_in_progress:0\r\n")
+                    && disk.contains("aof_rewrite_scheduled:0\r\n");
+                Ok(is_up && info.contains(&followed) && is_written)
+            })
+            .await?;
+        }
+        Ok(())
+    }
+
+    /// Cuts a server off from the other servers and from the sentinels, until
+    /// [`RedisGroup::reconnect`]. Their connections break, and new ones are of no use. Clients
+    /// go on as before if they have a user of their own.
+    ///
+    /// # Errors
+    /// When it refuses.
+    pub async fn cut_off(&self, place: usize) -> anyhow::Result<()> {
+        self.lock(place, &["CLIENT KILL USER default"]).await
+    }
+
+    /// Cuts a primary off as a network does that loses everything: the connections of the
+    /// replicas stay, and nothing arrives any more. The replicas stand still until
+    /// [`RedisGroup::lose_unread`], and the sentinels are refused until
+    /// [`RedisGroup::reconnect`]. Clients go on as before if they have a user of their own.
+    ///
+    /// # Errors
+    /// When a server refuses.
+    pub async fn cut_off_silently(&self, primary: usize) -> anyhow::Result<()> {
+        for server in self.others(primary) {
+            server.stop_signal()?;
+        }
+        // Both connections of each sentinel.
+        let kills = [
+            "CLIENT KILL USER default TYPE normal",
+            "CLIENT KILL USER default TYPE pubsub",
+        ];
+        self.lock(primary, &kills).await
+    }
+
+    /// Waits until a primary that is cut off counts no replica any more. It refuses writes then,
+    /// if it has `min-replicas-to-write` and `min-replicas-max-lag`.
+    ///
+    /// # Errors
+    /// When it goes on counting one.
+    pub async fn deserted(&self, primary: usize) -> anyhow::Result<()> {
+        let port = self.servers[primary].port();
+        until("the primary goes on counting replicas", async || {
+            let info = ask(port, "INFO replication").await?;
+            Ok(info.contains("min_slaves_good_slaves:0\r\n"))
+        })
+        .await
+    }
+
+    /// Starts the replicas of a primary that was cut off silently with what is on their disks.
+    /// Everything that was on the way to them is lost.
+    ///
+    /// # Errors
+    /// When one does not come up.
+    pub async fn lose_unread(&self, primary: usize) -> anyhow::Result<()> {
+        let port = self.servers[primary].port().to_string();
+        for server in self.others(primary) {
+            // It may have been another one's replica when it was started first, or a primary.
+            let arguments = ["--replicaof", "127.0.0.1", port.as_str()];
+            server.restart_with(&arguments).await?;
+        }
+        Ok(())
+    }
+
+    /// Ends [`RedisGroup::cut_off`] and [`RedisGroup::cut_off_silently`].
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub async fn reconnect(&self, place: usize) -> anyhow::Result<()> {
+        let answer = ask(self.servers[place].port(), UNLOCK).await?;
+        anyhow::ensure!(answer.starts_with("+OK"), "{answer}");
+        Ok(())
     }
 
     /// Asks for a promotion although the primary is well.
@@ -216,6 +304,24 @@ impl RedisGroup {
             let order = format!("ACL SETUSER default resetpass >{password}");
             let answer = ask(sentinel.port, &order).await?;
             anyhow::ensure!(answer.starts_with("+OK"), "{answer}");
+        }
+        Ok(())
+    }
+
+    /// The servers besides this one.
+    fn others(&self, place: usize) -> impl Iterator<Item = &Arc<RedisServer>> {
+        let servers = self.servers.iter().enumerate();
+        servers.filter_map(move |(other, server)| (other != place).then_some(server))
+    }
+
+    /// Takes the rights of servers and sentinels on a server, and then their connections.
+    async fn lock(&self, place: usize, kills: &[&str]) -> anyhow::Result<()> {
+        let port = self.servers[place].port();
+        let answer = ask(port, LOCK).await?;
+        anyhow::ensure!(answer.starts_with("+OK"), "{answer}");
+        for kill in kills {
+            let answer = ask(port, kill).await?;
+            anyhow::ensure!(answer.starts_with(':'), "{kill}: {answer}");
         }
         Ok(())
     }
@@ -268,64 +374,4 @@ impl Sentinel {
         ask(self.port, OFTEN).await?;
         Ok(())
     }
-}
-
-/// Repeats a question until it is answered with true.
-async fn until(
-    complaint: &'static str,
-    mut question: impl AsyncFnMut() -> anyhow::Result<bool>,
-) -> anyhow::Result<()> {
-    let deadline = Instant::now() + PATIENCE;
-    let mut ticks = interval(EVERY);
-    loop {
-        ticks.tick().await;
-        if question().await.unwrap_or(false) {
-            return Ok(());
-        }
-        anyhow::ensure!(Instant::now() < deadline, "{complaint} within {PATIENCE:?}");
-    }
-}
-
-/// Sends one command, and returns the answer as it comes.
-async fn ask(port: u16, command: &str) -> anyhow::Result<String> {
-    let asking = async {
-        let mut stream = BufReader::new(TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?);
-        stream
-            .write_all(format!("{command}\r\n").as_bytes())
-            .await?;
-        let mut answer = String::new();
-        stream.read_line(&mut answer).await?;
-        let length = |line: &str, sign: char| -> usize {
-            let number = line.strip_prefix(sign).map(|rest| rest.trim_end().parse());
-            number.and_then(Result::ok).unwrap_or(0)
-        };
-        // A text, or a list of texts.
-        let texts = if answer.starts_with('$') {
-            read_text(&mut stream, length(&answer, '$'), &mut answer).await?;
-            0
-        } else {
-            length(&answer, '*')
-        };
-        for _ in 0..texts {
-            let mut line = String::new();
-            stream.read_line(&mut line).await?;
-            let bytes = length(&line, '$');
-            answer.push_str(&line);
-            read_text(&mut stream, bytes, &mut answer).await?;
-        }
-        anyhow::Ok(answer)
-    };
-    timeout(ANSWER, asking).await.context("no answer")?
-}
-
-/// Reads a text of this length and the end of its line.
-async fn read_text(
-    stream: &mut BufReader<TcpStream>,
-    length: usize,
-    answer: &mut String,
-) -> anyhow::Result<()> {
-    let mut text = vec![0; length + 2];
-    stream.read_exact(&mut text).await?;
-    answer.push_str(&String::from_utf8_lossy(&text));
-    Ok(())
 }
