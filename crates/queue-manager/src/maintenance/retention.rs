@@ -32,6 +32,11 @@ use crate::service::QueueManager;
 /// stay may outlive its time by so long. A shorter interval reads more
 /// operations in vain.
 const START_OVER: Duration = Duration::from_secs(5 * 60);
+/// The part of its time by which an operation may outlive it, where none is old enough now.
+/// The entries of all partitions are in no cache of the processor then.
+const LATE: u32 = 1_000;
+/// The most by which it may.
+const LATEST: Duration = Duration::from_secs(60);
 
 impl Retention {
     const fn of(&self, class: EndClass) -> Option<Duration> {
@@ -50,6 +55,8 @@ pub(super) struct Retain {
     seen: HashMap<(Partition, EndClass), Stamp>,
     /// The time since which `seen` is kept.
     begun: Instant,
+    /// The time before which there is no look at the ends of a class.
+    rests: HashMap<EndClass, Instant>,
     room: Room,
 }
 
@@ -64,6 +71,7 @@ impl Retain {
             keep,
             seen: HashMap::new(),
             begun: Instant::now(),
+            rests: HashMap::new(),
             room: Room::default(),
         }
     }
@@ -87,10 +95,18 @@ impl Task for Retain {
             let Some(age) = self.keep.of(class) else {
                 continue;
             };
+            let rests = self.rests.get(&class);
+            if rests.is_some_and(|until| Instant::now() < *until) {
+                continue;
+            }
             let until = before(manager.store().now(), age);
             let old = Work::Ended(class, until);
             // One partition after the other: no other task has as much time.
             let with_old = manager.store().with_work(old, share).await?;
+            if with_old.partitions.is_empty() {
+                let rest = (age / LATE).min(LATEST);
+                self.rests.insert(class, Instant::now() + rest);
+            }
             for partition in with_old.partitions {
                 let seen = self.seen.entry((partition, class)).or_insert(Stamp(0));
                 remove_old(manager, &self.keep, (partition, class, until), seen).await?;
