@@ -119,7 +119,7 @@ test: deps fmt-check architecture links prose deploy-files peers lint doc check-
 .PHONY: tests
 tests: ## Run all tests but those in the documentation, on private servers
 	cargo build --locked --workspace --bins --tests
-	drumline-test-servers -- env -u DRUMLINE_REDIS_URL -u DRUMLINE_AMQP_URL \
+	drumline-test-servers --redis-cluster -- env -u DRUMLINE_REDIS_URL -u DRUMLINE_AMQP_URL \
 		cargo nextest run --locked --workspace --tests
 
 # The program is that of `tests`, which has built it. It is built here only when this

@@ -34,7 +34,7 @@ user() {
 }
 
 # The connection, and the settings that are checked at the start.
-connection='+ping +select +info +config|get +time +script|load +script|exists +evalsha +wait'
+connection='+ping +select +info +config|get +time +script|load +script|exists +evalsha +wait +cluster|info +cluster|slots'
 # The commands of the scripts, and of the calls that need no script.
 data='+del +exists +rename +expire +pexpire +pexpireat +scan'
 data+=' +get +set +mget +strlen +getrange +setrange +incrby +lindex +lrange +rpush +lset'

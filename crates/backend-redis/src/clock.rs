@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use drumline_backend::store::Result;
 use drumline_protocol::Timestamp;
+use redis::Value;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::link::Link;
@@ -101,7 +102,7 @@ impl Clock {
 
     /// Notes how late the server may be. It showed the time at some moment within the last
     /// `took`.
-    fn note_latest(&self, server_us: u64, took: Duration) {
+    pub(crate) fn note_latest(&self, server_us: u64, took: Duration) {
         let took_us = signed(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
         let offset = signed(server_us)
             .saturating_add(took_us)
@@ -158,18 +159,17 @@ pub(crate) async fn keep(clock: Arc<Clock>, link: Link) {
 /// Returns the server's time in microseconds, and the duration of the answer.
 async fn ask(link: &Link) -> Result<(u64, Duration)> {
     let asked = Instant::now();
-    let mut answer = Parts::of(link.run_one("time", redis::cmd("TIME")).await?)?;
+    let answer = link.run_one("time", redis::cmd("TIME")).await?;
     let took = asked.elapsed();
-    let mut number = || -> Result<u64> {
-        let text = reply::text(answer.value()?)?;
-        text.parse()
-            .map_err(|_error: std::num::ParseIntError| reply::unexpected())
-    };
-    let (seconds, micros) = (number()?, number()?);
-    Ok((
-        seconds.saturating_mul(1_000_000).saturating_add(micros),
-        took,
-    ))
+    Ok((micros(answer).ok_or_else(reply::unexpected)?, took))
+}
+
+/// The microseconds of an answer to TIME.
+pub(crate) fn micros(answer: Value) -> Option<u64> {
+    let mut answer = Parts::of(answer).ok()?;
+    let mut number = || -> Option<u64> { reply::text(answer.value().ok()?).ok()?.parse().ok() };
+    let seconds = number()?;
+    Some(seconds.saturating_mul(1_000_000).saturating_add(number()?))
 }
 
 fn signed(us: u64) -> i64 {

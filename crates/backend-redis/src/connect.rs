@@ -4,6 +4,7 @@
 //! URL ─→ Address ─┬─ TCP ──┬──────────────────→ MultiplexedConnection, PubSub
 //!                 │   ▲    └─ TLS: rediss:// ─→
 //!                 ├─ sentinels: ask for the primary
+//!                 ├─ cluster: a node of it, which the link chooses
 //!                 └─ Unix socket ─────────────→
 //! ```
 
@@ -27,6 +28,7 @@ use tokio_util::either::Either;
 pub use self::sentinels::SentinelView;
 pub(crate) use self::sentinels::{Primary, Sentinels};
 use self::url::{Parsed, Place};
+use crate::link::Place as Node;
 use crate::options::Options;
 
 /// The interval of the kernel's keep-alive probes on an idle connection. After
@@ -57,6 +59,10 @@ enum Target {
     Tcp(String, u16),
     Unix(PathBuf),
     Sentinels(Arc<Sentinels>),
+    /// The nodes of a cluster that are asked for the others.
+    Cluster(Arc<[Node]>),
+    /// A node of a cluster.
+    Node(String, u16),
 }
 
 /// The task that moves the bytes of a connection; it ends with the last handle.
@@ -116,6 +122,10 @@ impl Address {
                 Place::Sentinels(places) => {
                     Target::Sentinels(Arc::new(Sentinels::new(places, encryption.clone())))
                 }
+                Place::Cluster(hosts) => {
+                    let node = |(host, port)| Node { host, port };
+                    Target::Cluster(hosts.into_iter().map(node).collect())
+                }
             },
             settings,
             encryption,
@@ -127,7 +137,28 @@ impl Address {
     pub(crate) fn sentinels(&self) -> Option<&Arc<Sentinels>> {
         match &self.target {
             Target::Sentinels(sentinels) => Some(sentinels),
-            Target::Tcp(..) | Target::Unix(_) => None,
+            Target::Tcp(..) | Target::Unix(_) | Target::Cluster(_) | Target::Node(..) => None,
+        }
+    }
+
+    /// The nodes of a cluster that are asked for the others, if it is the address of one.
+    pub(crate) fn seeds(&self) -> Option<&[Node]> {
+        match &self.target {
+            Target::Cluster(seeds) => Some(seeds),
+            Target::Tcp(..) | Target::Unix(_) | Target::Sentinels(_) | Target::Node(..) => None,
+        }
+    }
+
+    /// Returns true if it is the address of a node of a cluster.
+    pub(crate) const fn is_node(&self) -> bool {
+        matches!(self.target, Target::Node(..))
+    }
+
+    /// The address of a node of the cluster, with the same user and encryption.
+    pub(crate) fn at(&self, host: &str, port: u16) -> Self {
+        Self {
+            target: Target::Node(host.to_owned(), port),
+            ..self.clone()
         }
     }
 
@@ -210,9 +241,11 @@ impl Address {
                 let stream = UnixStream::connect(path).await?;
                 return Ok(Either::Right(Either::Right(stream)));
             }
-            (Target::Tcp(host, port), _) => (host, *port),
+            (Target::Tcp(host, port) | Target::Node(host, port), _) => (host, *port),
             (Target::Sentinels(_), Some(primary)) => (&primary.host, primary.port),
-            (Target::Sentinels(_), None) => return Err(io::ErrorKind::NotConnected.into()),
+            (Target::Sentinels(_), None) | (Target::Cluster(_), _) => {
+                return Err(io::ErrorKind::NotConnected.into());
+            }
         };
         open_tcp(host, port, self.encryption.as_ref()).await
     }

@@ -22,6 +22,8 @@ use crate::record;
 pub(crate) struct Keys {
     namespace: String,
     partitions: Vec<PartitionKeys>,
+    /// True if the partitions may be on several servers.
+    is_spread: bool,
 }
 
 /// The keys of one partition. A name that ends in `_prefix` is followed by
@@ -41,18 +43,54 @@ pub(crate) struct PartitionKeys {
     notices: String,
     held: String,
     pauses: String,
+    changes: String,
+    stops_prefix: String,
 }
 
 impl Keys {
+    /// The keys of a store on one server.
     pub(crate) fn new(namespace: &str, count: PartitionCount) -> Self {
+        Self::made(namespace, count, false)
+    }
+
+    /// The keys of a store on a cluster: a script has the keys of one slot, so what scripts
+    /// of a partition write beside it is there, too.
+    pub(crate) fn spread(namespace: &str, count: PartitionCount) -> Self {
+        Self::made(namespace, count, true)
+    }
+
+    fn made(namespace: &str, count: PartitionCount, is_spread: bool) -> Self {
         let partitions = count
             .all()
-            .map(|partition| PartitionKeys::new(namespace, partition))
+            .map(|partition| PartitionKeys::new(namespace, partition, is_spread))
             .collect();
         Self {
             namespace: namespace.to_owned(),
             partitions,
+            is_spread,
         }
+    }
+
+    /// The number of partitions that one script may touch, if it may touch many on one
+    /// server.
+    pub(crate) const fn at_once(&self, many: usize) -> usize {
+        if self.is_spread { 1 } else { many }
+    }
+
+    /// The keys of all partitions.
+    pub(crate) fn partitions(&self) -> impl Iterator<Item = &PartitionKeys> {
+        self.partitions.iter()
+    }
+
+    /// The tick of each partition.
+    pub(crate) fn ticks(&self) -> Vec<String> {
+        self.partitions().map(|of| of.tick.clone()).collect()
+    }
+
+    /// For each partition, a key that is never there, and the tick.
+    pub(crate) fn ticks_with_probes(&self) -> Vec<[String; 2]> {
+        let keys = |of: &PartitionKeys| [format!("{}probe", of.prefix), of.tick.clone()];
+        self.partitions().map(keys).collect()
     }
 
     /// Returns the keys of a partition; `None` if the store does not have it.
@@ -89,9 +127,18 @@ impl Keys {
             .map(|name| format!("{}:{{meta}}:{name}", self.namespace))
     }
 
-    /// The number of changes that may have given maintenance work.
+    /// The number of changes of the store itself that may have given maintenance work.
     pub(crate) fn changes(&self) -> String {
-        format!("{}:{{meta}}:changes", self.namespace)
+        changes(&self.namespace)
+    }
+
+    /// The numbers of all changes that may have given maintenance work.
+    pub(crate) fn all_changes(&self) -> Vec<String> {
+        let of_partitions = self.partitions().filter(|_| self.is_spread);
+        let of_partitions = of_partitions.map(|of| of.changes.clone());
+        std::iter::once(self.changes())
+            .chain(of_partitions)
+            .collect()
     }
 
     /// Hash: name of an export → the mark of its import.
@@ -164,15 +211,21 @@ impl Keys {
         format!("{}:probe", meta(&self.namespace))
     }
 
-    /// The prefix of the sets of requests to stop; the id of a holder follows.
-    pub(crate) fn stops_prefix(&self) -> String {
-        format!("{}:{{m}}:stops:", self.namespace)
-    }
-
-    /// Set: id and fence of an operation that this holder runs and was asked to
-    /// stop; expires.
-    pub(crate) fn stops(&self, holder: MemberId) -> Vec<u8> {
-        [self.stops_prefix().as_bytes(), holder.0.as_bytes()].concat()
+    /// Sets: id and fence of an operation that this holder runs and was asked to
+    /// stop; each expires.
+    pub(crate) fn stops(&self, holder: MemberId) -> Vec<Vec<u8>> {
+        let some = if self.is_spread {
+            self.partitions.len()
+        } else {
+            1
+        };
+        let prefixes = self
+            .partitions()
+            .take(some)
+            .map(|of| of.stops_prefix.as_bytes());
+        prefixes
+            .map(|prefix| [prefix, holder.0.as_bytes()].concat())
+            .collect()
     }
 
     /// The keys of the members, in the order that `lib_members.lua` gives them.
@@ -233,8 +286,13 @@ pub(crate) fn kind(key: &[u8]) -> &'static str {
     known.map_or("others", |(_, kind)| kind)
 }
 
+/// See [`Keys::changes`].
+fn changes(namespace: &str) -> String {
+    format!("{namespace}:{{meta}}:changes")
+}
+
 impl PartitionKeys {
-    fn new(namespace: &str, partition: Partition) -> Self {
+    fn new(namespace: &str, partition: Partition, is_spread: bool) -> Self {
         let key = |name: &str| format!("{namespace}:{{{partition}}}:{name}");
         Self {
             prefix: key(""),
@@ -250,7 +308,27 @@ impl PartitionKeys {
             notices: key("notices"),
             held: key("held"),
             pauses: key("pauses"),
+            changes: if is_spread {
+                key("changes")
+            } else {
+                changes(namespace)
+            },
+            stops_prefix: if is_spread {
+                key("stops:")
+            } else {
+                format!("{namespace}:{{m}}:stops:")
+            },
         }
+    }
+
+    /// The number of changes that may have given maintenance work.
+    pub(crate) fn changes(&self) -> &str {
+        &self.changes
+    }
+
+    /// The prefix of the sets of requests to stop; the id of a holder follows.
+    pub(crate) fn stops_prefix(&self) -> &str {
+        &self.stops_prefix
     }
 
     /// The prefix of all keys of the partition, which `prelude.lua` expects.
@@ -392,6 +470,20 @@ mod tests {
             assert!(key.starts_with(b"drumline:{17}:"), "{key:?}");
         }
         assert!(keys.partition(Partition::new(18)).is_none());
+        let spread = Keys::spread("drumline", PartitionCount::new(18).unwrap());
+        let of = spread.partition(partition).unwrap();
+        for key in [of.changes(), of.stops_prefix()] {
+            assert!(key.starts_with("drumline:{17}:"), "{key:?}");
+        }
+        let holder = MemberId(uuid::Uuid::nil());
+        assert_eq!(
+            (keys.stops(holder).len(), spread.stops(holder).len()),
+            (1, 18)
+        );
+        assert_eq!(
+            (keys.all_changes().len(), spread.all_changes().len()),
+            (1, 19)
+        );
     }
 
     #[test]

@@ -7,7 +7,7 @@
 //! ```text
 //! RedisStore ─┬─ store/…     one file per verb: arguments in, answer out
 //!             ├─ scripts/…   one .lua file per verb that writes
-//!             ├─ link        one connection that rebuilds itself and repeats
+//!             ├─ link        a connection to each server, which rebuilds itself, and repeats
 //!             │   └─ connect one place that opens sockets, with TLS or without,
 //!             │              to the primary that sentinels name where there are some
 //!             ├─ replicas    waits until replicas have a write, where that is wanted
@@ -17,14 +17,16 @@
 //! ```
 //!
 //! Every verb is harmless to repeat, and the link repeats it: a timeout is not
-//! a failure. The store does not speak to a Redis Cluster.
-//! The keys are nearly ready for a cluster: the keys of a partition are in one
-//! slot. Only transactions, groups of creates and groups of commits take several
-//! partitions in one call.
+//! a failure.
+//!
+//! The keys of a partition are in one slot of a Redis Cluster, and the link sends each command
+//! to the node of its slot. On a single server one call takes several partitions, because a call
+//! costs as much as several items in it; on a cluster it takes one.
 
 mod accepted;
 mod baseline;
 mod clock;
+mod cluster_view;
 mod completions;
 mod connect;
 mod keys;
@@ -43,11 +45,12 @@ mod store;
 mod store_format;
 
 pub use baseline::RedisBaseline;
+pub use cluster_view::{ClusterView, cluster_view};
 pub use connect::{SentinelView, check_url, sentinel_views};
 pub use limiter::RedisLimiter;
 pub use membership::RedisMembership;
 pub use namespace::{memory_by_kind, remove_operations, remove_store, store_exists};
 pub use options::Options;
 pub use rights::{MissingRight, missing_rights};
-pub use server_info::{ServerInfo, inspect};
+pub use server_info::{ServerInfo, inspect, inspect_each};
 pub use store::{IndexUse, RebuildStep, RedisStore};

@@ -20,10 +20,13 @@
 //! differ among processes.
 
 mod bounded;
+mod cluster;
 mod connection;
 mod error_action;
 mod growth;
+mod server;
 mod store_identity;
+mod topology;
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -33,31 +36,28 @@ use drumline_backend::Random;
 use drumline_backend::store::{Error, Result};
 use drumline_protocol::Backoff;
 use futures_util::future::OptionFuture;
-use parking_lot::{Mutex, MutexGuard};
 use redis::aio::PubSub;
 use redis::{AsyncConnectionConfig, Cmd, Pipeline, RedisError, RedisResult, Value};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, timeout_at};
 
 pub(crate) use self::bounded::BoundedLink;
+use self::cluster::{Answered, Cluster};
 pub(crate) use self::connection::Life;
-use self::connection::{Connecting, Live, connect};
 use self::error_action::{ErrorAction, error_action};
 pub(crate) use self::growth::Growth;
+use self::server::{Failed, Server, Settings};
 pub(crate) use self::store_identity::StoreIdentity;
+pub(crate) use self::topology::Place;
+use self::topology::Topology;
+use crate::clock::Clock;
 use crate::connect::{Address, Primary, Sentinels};
+use crate::keys::Keys;
 use crate::options::Options;
-use crate::scripts::SCRIPTS;
 
 /// The most requests that may wait for the connection's task; beyond it,
 /// callers wait. Enough that a burst is written to the socket in few pieces.
 const WAITING: usize = 512;
-/// The pause before the first attempt to connect again; doubled with each further
-/// one. A server that is starting takes some tens of milliseconds.
-const FIRST_RECONNECT: Duration = Duration::from_millis(50);
-/// The longest pause between two attempts to connect. A server that is gone, or
-/// that thousands of processes come back to, must not be hammered.
-const LONGEST_RECONNECT: Duration = Duration::from_secs(2);
 /// The most repetitions of a request that the server may have executed.
 const REPEATS: u32 = 5;
 /// The most requests of a link that are repeated at the same time.
@@ -76,43 +76,15 @@ struct Inner {
     random: Random,
     /// A permit for each request that is repeated.
     repeats: Semaphore,
-    // The lock is held for a moment, never across an await.
-    slot: Mutex<Slot>,
+    servers: Servers,
 }
 
-#[derive(Clone)]
-struct Settings {
-    address: Address,
-    config: AsyncConnectionConfig,
-    connect_timeout: Duration,
-    response_timeout: Duration,
-    patience: Duration,
-    identity: Arc<OnceLock<StoreIdentity>>,
-    growth: Arc<OnceLock<Growth>>,
-}
-
-struct Slot {
-    /// Tells a caller with a dead connection if it was replaced already.
-    generation: u64,
-    connection: Connecting,
-    pauses: Backoff,
-}
-
-/// The failure of one attempt.
-struct Failed {
-    error: RedisError,
-    /// True if the server may have executed the request.
-    is_uncertain: bool,
-}
-
-impl Failed {
-    /// The failure of a request that was not made.
-    const fn before(error: RedisError) -> Self {
-        Self {
-            error,
-            is_uncertain: false,
-        }
-    }
+enum Servers {
+    One {
+        server: Arc<Server>,
+        growth: Arc<OnceLock<Growth>>,
+    },
+    Cluster(Box<Cluster>),
 }
 
 impl fmt::Debug for Link {
@@ -132,36 +104,79 @@ impl Link {
         let config = AsyncConnectionConfig::new()
             .set_response_timeout(Some(options.response_timeout))
             .set_pipeline_buffer_size(WAITING);
-        Ok(Self::unconnected(Settings {
+        let settings = Settings {
             address,
             config,
             connect_timeout: options.connect_timeout,
             response_timeout: options.response_timeout,
             patience: options.patience,
             identity: Arc::default(),
-            growth: Arc::default(),
-        }))
+        };
+        let servers = match settings.address.seeds() {
+            None => Servers::One {
+                server: Arc::new(Server::new(settings.clone())),
+                growth: Arc::default(),
+            },
+            Some(seeds) => {
+                let topology = Topology::new(settings.clone(), seeds.to_vec());
+                let cluster = Cluster::new(Arc::new(topology), settings.clone());
+                Servers::Cluster(Box::new(cluster))
+            }
+        };
+        Ok(Self::to(settings, servers))
     }
 
-    fn unconnected(settings: Settings) -> Self {
-        let connection = connect(&settings, Duration::ZERO);
-        // So that a request meets some attempts within its patience.
-        let longest = LONGEST_RECONNECT.min(settings.patience / 4);
+    fn to(settings: Settings, servers: Servers) -> Self {
         Self(Arc::new(Inner {
             settings,
             random: Random::from_entropy(),
             repeats: Semaphore::new(REPEATED_AT_ONCE),
-            slot: Mutex::new(Slot {
-                generation: 0,
-                connection,
-                pauses: Backoff::new(FIRST_RECONNECT, longest),
-            }),
+            servers,
         }))
     }
 
-    /// A link to the same server, with a connection of its own.
+    /// A link to the same servers, with connections of its own.
     pub(crate) fn another(&self) -> Self {
-        Self::unconnected(self.0.settings.clone())
+        let settings = self.0.settings.clone();
+        let servers = match &self.0.servers {
+            Servers::One { growth, .. } => Servers::One {
+                server: Arc::new(Server::new(settings.clone())),
+                growth: Arc::clone(growth),
+            },
+            Servers::Cluster(cluster) => {
+                let topology = Arc::clone(cluster.topology());
+                Servers::Cluster(Box::new(Cluster::new(topology, settings.clone())))
+            }
+        };
+        Self::to(settings, servers)
+    }
+
+    /// Returns true if the servers are the nodes of a cluster.
+    pub(crate) fn is_cluster(&self) -> bool {
+        matches!(self.0.servers, Servers::Cluster(_))
+    }
+
+    /// A link to each server that has keys, with its place in a cluster, over the
+    /// connections of this one.
+    ///
+    /// # Errors
+    /// When no node of the cluster answers.
+    pub(crate) async fn each(&self) -> Result<Vec<(Option<Place>, Self)>> {
+        let Servers::Cluster(cluster) = &self.0.servers else {
+            return Ok(vec![(None, self.clone())]);
+        };
+        let servers = cluster.servers().await;
+        let servers = servers.map_err(|error| unavailable("cluster", error))?;
+        Ok(servers
+            .into_iter()
+            .map(|(place, server)| {
+                let servers = Servers::One {
+                    server,
+                    growth: Arc::default(),
+                };
+                (Some(place), Self::to(self.0.settings.clone(), servers))
+            })
+            .collect())
     }
 
     /// The longest time for a small answer.
@@ -180,32 +195,57 @@ impl Link {
         self.0.settings.identity.get_or_init(|| identity);
     }
 
-    /// The life of the server that is connected now, and the moment of its last answer.
+    /// The life of the servers that are connected now, and the moment of their last answer.
     ///
     /// # Errors
-    /// When it is not available at once.
+    /// When one is not available at once.
     pub(crate) async fn life(&self) -> Result<(Life, Instant)> {
-        let (_, connecting) = self.current();
-        let live = connecting.await;
-        live.map(|live| (Arc::clone(live.life()), live.heard()))
-            .map_err(|error| unavailable("connecting", error))
+        let life = match &self.0.servers {
+            Servers::One { server, .. } => server.life().await,
+            Servers::Cluster(cluster) => cluster.life().await,
+        };
+        life.map_err(|error| unavailable("connecting", error))
     }
 
     /// Keeps the numbers of the store growing on every server that is connected to from
     /// now on. The first ones count.
-    pub(crate) fn require_growth(&self, growth: Growth) {
-        self.0.settings.growth.get_or_init(|| growth);
+    ///
+    /// # Errors
+    /// As [`Self::life`].
+    pub(crate) async fn require_growth(&self, clock: Arc<Clock>, keys: &Keys) -> Result<()> {
+        match &self.0.servers {
+            Servers::One { growth, .. } => {
+                let (life, _heard) = self.life().await?;
+                growth.get_or_init(|| Growth::new(clock, &keys.probe(), &keys.ticks(), life));
+            }
+            Servers::Cluster(cluster) => {
+                let lives = cluster.lives().await;
+                let lives = lives.map_err(|error| unavailable("connecting", error))?;
+                let ticks = keys.ticks_with_probes();
+                let topology = cluster.topology();
+                topology.require_growth(clock, ticks, &lives);
+            }
+        }
+        Ok(())
     }
 
-    /// Makes a connection to the same server that listens to channels.
+    /// Makes a connection to the same servers that listens to channels: a node of a cluster
+    /// tells what was published on any.
     /// Names the primary that it leads to, if sentinels have named it.
     pub(crate) async fn listen(&self) -> RedisResult<(PubSub, Option<Primary>)> {
-        self.0.settings.address.listen().await
+        match &self.0.servers {
+            Servers::One { .. } => self.0.settings.address.listen().await,
+            Servers::Cluster(cluster) => cluster.listen().await,
+        }
     }
 
-    /// Waits until the sentinels name another primary than this one. Cancel-safe.
+    /// Waits until the sentinels name another primary than this one, or the nodes of a
+    /// cluster have changed. Cancel-safe.
     pub(crate) async fn moved(&self, from: Option<&Primary>) {
-        self.0.settings.address.moved(from).await;
+        match &self.0.servers {
+            Servers::One { .. } => self.0.settings.address.moved(from).await,
+            Servers::Cluster(cluster) => cluster.topology().changed().await,
+        }
     }
 
     /// The sentinels that know where the primary is, if there are any.
@@ -260,6 +300,7 @@ impl Link {
         let deadline = Instant::now() + self.patience() + longer;
         let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
         let (mut repeats, mut has_loaded) = (0, false);
+        let mut answered = Answered::default();
         let mut last = None;
         loop {
             let attempt = async {
@@ -268,7 +309,7 @@ impl Link {
                 let _turn = OptionFuture::from(turn).await;
                 // A server that is slow is given the time that it needs.
                 let small = self.response_timeout().saturating_mul(1 << repeats);
-                self.attempt(commands, small + longer).await
+                self.attempt(commands, &mut answered, small + longer).await
             };
             let Failed {
                 error,
@@ -300,6 +341,26 @@ impl Link {
         }
     }
 
+    /// Runs a command on each server that has keys.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub(crate) async fn run_on_each(&self, what: &'static str, command: &Cmd) -> Result<()> {
+        for (_place, server) in self.each().await? {
+            server.run_one(what, command.clone()).await?;
+        }
+        Ok(())
+    }
+
+    /// Follows promotions and moves in a cluster, and the clocks of its nodes; for as long
+    /// as it is polled.
+    pub(crate) async fn follow(&self, clock: &Clock) {
+        match &self.0.servers {
+            Servers::One { .. } => std::future::pending().await,
+            Servers::Cluster(cluster) => cluster.follow(clock, &self.0.random).await,
+        }
+    }
+
     /// Runs one command once, for a caller that wants to know the state of the
     /// server now.
     ///
@@ -308,119 +369,34 @@ impl Link {
     pub(crate) async fn run_once(&self, what: &'static str, command: Cmd) -> Result<Value> {
         let mut commands = Pipeline::with_capacity(1);
         commands.add_command(command);
-        let attempt = self.attempt(&commands, self.response_timeout());
+        let mut answered = Answered::default();
+        let attempt = self.attempt(&commands, &mut answered, self.response_timeout());
         let attempt = attempt.await;
         let (answers, _life) = attempt.map_err(|failed| unavailable(what, failed.error))?;
         Ok(answers.into_iter().next().unwrap_or_default())
     }
 
-    /// Tries once, and prepares better conditions for the next try.
+    /// Tries once what was not answered yet.
     async fn attempt(
         &self,
         commands: &Pipeline,
+        answered: &mut Answered,
         timeout: Duration,
     ) -> Result<(Vec<Value>, Life), Failed> {
-        let (generation, connecting) = self.current();
-        let live = match connecting.await {
-            Ok(live) => live,
-            Err(error) => {
-                self.replace(generation);
-                return Err(Failed::before(error));
+        match &self.0.servers {
+            Servers::One { server, growth } => {
+                server.attempt(commands, timeout, growth.get()).await
             }
-        };
-        // A connection in doubt is given no further work.
-        if !live.is_alive().await {
-            self.replace(generation);
-            return Err(Failed::before(error_action::silent()));
-        }
-        let error = match self.ask(&live, commands, timeout).await {
-            Ok(answers) => {
-                if live.was_new() {
-                    self.slot().pauses.reset();
-                }
-                return Ok((answers, Arc::clone(live.life())));
-            }
-            Err(error) => error,
-        };
-        if matches!(error_action(&error), ErrorAction::LoadScripts) {
-            live.load_scripts().await.map_err(Failed::before)?;
-        } else if error.is_timeout() {
-            if !live.probe(timeout).await {
-                self.replace(generation);
-                return Err(Failed {
-                    error: error_action::silent(),
-                    is_uncertain: true,
-                });
-            }
-        } else if error_action::wants_another_connection(&error) {
-            self.replace(generation);
-        } else if error_action::is_deserted(&error)
-            && let Some(sentinels) = self.sentinels()
-        {
-            sentinels.doubt().await;
-        }
-        Err(Failed {
-            is_uncertain: !error_action::is_an_answer(&error),
-            error,
-        })
-    }
-
-    async fn ask(
-        &self,
-        live: &Live,
-        commands: &Pipeline,
-        timeout: Duration,
-    ) -> RedisResult<Vec<Value>> {
-        if let Err(error) = live.keep_growing(self.0.settings.growth.get()).await {
-            // A server that writes nothing now may write in the next moment, with numbers
-            // that were issued before.
-            let is_harmless = error_action::writes_nothing(&error) && SCRIPTS.only_read(commands);
-            if !is_harmless {
-                return Err(error);
-            }
-        }
-        live.ask(commands, timeout).await
-    }
-
-    /// The connection, or the attempt to make one. A connection to a server that is
-    /// not the primary any more is replaced, although it may go on answering.
-    fn current(&self) -> (u64, Connecting) {
-        let Settings { address, .. } = &self.0.settings;
-        let mut slot = self.slot();
-        let has_moved = match slot.connection.peek() {
-            Some(Ok(live)) => address.has_moved(live.primary()),
-            Some(Err(_)) | None => false,
-        };
-        if has_moved {
-            slot.generation = slot.generation.wrapping_add(1);
-            slot.connection = connect(&self.0.settings, Duration::ZERO);
-        }
-        (slot.generation, slot.connection.clone())
-    }
-
-    /// Puts a new attempt into the slot, unless another caller has done so.
-    fn replace(&self, generation: u64) {
-        let mut slot = self.slot();
-        if slot.generation == generation {
-            slot.generation = generation.wrapping_add(1);
-            let pause = slot.pauses.jittered(self.0.random.f64());
-            slot.connection = connect(&self.0.settings, pause);
+            Servers::Cluster(cluster) => cluster.attempt(commands, answered, timeout).await,
         }
     }
 
     /// Replaces the connection to a server in this life, because another connection has
     /// found the server in another one.
     pub(crate) fn leave(&self, life: &Life) {
-        let mut slot = self.slot();
-        let is_there = matches!(slot.connection.peek(), Some(Ok(live)) if live.life() == life);
-        if is_there {
-            slot.generation = slot.generation.wrapping_add(1);
-            slot.connection = connect(&self.0.settings, Duration::ZERO);
+        if let Servers::One { server, .. } = &self.0.servers {
+            server.leave(life);
         }
-    }
-
-    fn slot(&self) -> MutexGuard<'_, Slot> {
-        self.0.slot.lock()
     }
 
     fn out_of_patience(&self, what: &str, last: Option<RedisError>) -> Error {

@@ -13,7 +13,7 @@ use crate::link::Link;
 use crate::options::Options;
 use crate::reply::{self, Parts};
 
-/// Keys in one UNLINK, and in one measurement.
+/// Keys that are removed or measured in one round trip.
 const KEYS: usize = 500;
 /// Keys that one SCAN looks at.
 const SCAN: usize = 5_000;
@@ -64,9 +64,19 @@ pub async fn remove_store(options: &Options) -> Result<()> {
 /// When the server is unavailable, or refuses `MEMORY USAGE`.
 pub async fn memory_by_kind(options: &Options) -> Result<BTreeMap<&'static str, u64>> {
     let link = patient_link(options)?;
-    let found = keys_of(&link, options).await?;
     let mut bytes = BTreeMap::new();
-    for some in found.chunks(KEYS) {
+    for (_place, link) in link.each().await? {
+        add_memory(&link, options, &mut bytes).await?;
+    }
+    Ok(bytes)
+}
+
+async fn add_memory(
+    link: &Link,
+    options: &Options,
+    bytes: &mut BTreeMap<&'static str, u64>,
+) -> Result<()> {
+    for some in keys_of(link, options).await?.chunks(KEYS) {
         let mut questions = redis::pipe();
         for key in some {
             let question = questions.cmd("MEMORY").arg("USAGE").arg(key);
@@ -80,18 +90,22 @@ pub async fn memory_by_kind(options: &Options) -> Result<BTreeMap<&'static str, 
             }
         }
     }
-    Ok(bytes)
+    Ok(())
 }
 
 /// Removes the keys of a namespace that `goes` chooses.
 async fn remove(options: &Options, goes: impl Fn(&[u8]) -> bool) -> Result<()> {
-    let link = patient_link(options)?;
-    let found = keys_of(&link, options).await?;
-    let going: Vec<Vec<u8>> = found.into_iter().filter(|key| goes(key)).collect();
-    for some in going.chunks(KEYS) {
-        let mut unlink = redis::cmd("UNLINK");
-        unlink.arg(some);
-        link.run_one("unlink", unlink).await?;
+    for (_place, link) in patient_link(options)?.each().await? {
+        let found = keys_of(&link, options).await?;
+        let going: Vec<Vec<u8>> = found.into_iter().filter(|key| goes(key)).collect();
+        for some in going.chunks(KEYS) {
+            let mut unlink = redis::pipe();
+            // The keys of one command would have to be in one slot of a cluster.
+            for key in some {
+                unlink.cmd("UNLINK").arg(key);
+            }
+            link.run("unlink", &unlink).await?;
+        }
     }
     Ok(())
 }
@@ -104,7 +118,7 @@ fn patient_link(options: &Options) -> Result<Link> {
     })
 }
 
-/// All keys of a namespace.
+/// All keys of a namespace on one server.
 async fn keys_of(link: &Link, options: &Options) -> Result<Vec<Vec<u8>>> {
     let pattern = format!("{}:{{*", options.checked_namespace()?);
     let mut keys = Vec::new();

@@ -15,7 +15,9 @@ pub struct Options {
     /// with TLS, or `unix:///path`; or `redis+sentinel://[user:password@]host[:port],…/name[/db]`
     /// (`rediss+sentinel://…` with TLS), where each connection asks the sentinels for the
     /// primary of that name. Their own password is `?sentinel-password=…`, with
-    /// `sentinel-username` if they have users. Default `redis://127.0.0.1:6379`.
+    /// `sentinel-username` if they have users; or `redis+cluster://[user:password@]host[:port],…`
+    /// (`rediss+cluster://…` with TLS), with some nodes of a Redis Cluster, which name the
+    /// others. Default `redis://127.0.0.1:6379`.
     pub url: String,
     /// The CAs, the client certificate and the server name for `rediss://`. Default:
     /// the CAs of the system, no certificate, and the host of the URL.
@@ -122,6 +124,7 @@ mod tests {
                 "redis+sentinel://me:hush@one:1,two/main/2?sentinel-password=hush",
                 "one:1,two/main/2",
             ),
+            ("redis+cluster://me:hush@one:1,two", "one:1,two"),
         ] {
             let options = Options {
                 url: url.to_owned(),

@@ -34,7 +34,7 @@ pub async fn missing_rights(options: &Options) -> Result<Vec<MissingRight>> {
     let namespace = options.checked_namespace()?;
     let link = Link::new(options)?;
     let script = Script::new(CODE);
-    link.run_one("script", script.load()).await?;
+    link.run_on_each("script", &script.load()).await?;
     let prefix = format!("{namespace}:{{doctor-{}}}:", std::process::id());
     let channel = keys::completions(namespace);
     let mut call = script.call(&[prefix.as_bytes()]);

@@ -3,7 +3,7 @@
 
 use drumline_backend::store::{Error, Result};
 
-use crate::link::Link;
+use crate::link::{Link, Place};
 use crate::options::Options;
 use crate::reply::{self, Parts};
 
@@ -69,12 +69,30 @@ pub(crate) async fn read(link: &Link) -> Result<ServerInfo> {
     Ok(info)
 }
 
-/// The run id alone.
+/// Asks each node of a cluster about itself, as [`inspect`] does, or the one server.
+/// Returns the nodes that have slots, with their places.
+///
+/// # Errors
+/// When one is unavailable or refuses the credentials.
+pub async fn inspect_each(options: &Options) -> Result<Vec<(Option<String>, ServerInfo)>> {
+    let mut servers = Vec::new();
+    for (place, link) in Link::new(options)?.each().await? {
+        servers.push((place.map(|place| place.to_string()), read(&link).await?));
+    }
+    Ok(servers)
+}
+
+/// The run ids of the servers alone.
 pub(crate) async fn run_id(link: &Link) -> Result<String> {
-    let mut info = redis::cmd("INFO");
-    info.arg("server");
-    let text = reply::text(link.run_one("info", info).await?)?;
-    Ok(field(&text, "run_id").to_owned())
+    let mut ids = Vec::new();
+    for (_place, server) in link.each().await? {
+        let mut info = redis::cmd("INFO");
+        info.arg("server");
+        let text = reply::text(server.run_one("info", info).await?)?;
+        ids.push(field(&text, "run_id").to_owned());
+    }
+    ids.sort_unstable();
+    Ok(ids.join("+"))
 }
 
 impl ServerInfo {
@@ -82,6 +100,16 @@ impl ServerInfo {
     /// Empty: it may be used.
     #[must_use]
     pub fn objections(&self) -> Vec<String> {
+        self.objections_to(false)
+    }
+
+    /// Does the same as [`Self::objections`] for a node of a cluster.
+    #[must_use]
+    pub fn objections_to_node(&self) -> Vec<String> {
+        self.objections_to(true)
+    }
+
+    fn objections_to(&self, is_node: bool) -> Vec<String> {
         let mut objections = Vec::new();
         if !self.is_recent() {
             objections.push(format!(
@@ -101,9 +129,17 @@ impl ServerInfo {
                 "it is a sentinel: use redis+sentinel://HOST:PORT/NAME in --redis-url, with the name of the primary"
                     .to_owned(),
             );
-        } else if self.mode != "standalone" {
+        } else if is_node && self.mode != "cluster" {
+            objections
+                .push("it belongs to no cluster: use redis://HOST:PORT in --redis-url".to_owned());
+        } else if !is_node && self.mode == "cluster" {
+            objections.push(
+                "it is a node of a cluster: use redis+cluster://HOST:PORT,HOST:PORT in --redis-url, with some of the nodes"
+                    .to_owned(),
+            );
+        } else if !matches!(self.mode.as_str(), "standalone" | "cluster") {
             objections.push(format!(
-                "it runs as {}, which this release cannot use: point Drumline to a single server, or to sentinels",
+                "it runs as {}, which this release cannot use: point Drumline to a single server, to sentinels, or to a cluster",
                 self.mode
             ));
         } else if self.role != "master" {
@@ -155,14 +191,14 @@ impl ServerInfo {
         })
     }
 
-    /// Fails if there are objections.
-    pub(crate) fn judge(&self) -> Result<()> {
-        let objections = self.objections();
+    /// Fails if there are objections to the server, or to the node at a place.
+    pub(crate) fn judge(&self, node: Option<&Place>) -> Result<()> {
+        let objections = self.objections_to(node.is_some());
         if objections.is_empty() {
-            Ok(())
-        } else {
-            Err(Error::Unfit(objections.join("; ")))
+            return Ok(());
         }
+        let node = node.map(|place| format!("{place}: ")).unwrap_or_default();
+        Err(Error::Unfit(format!("{node}{}", objections.join("; "))))
     }
 
     fn is_recent(&self) -> bool {
@@ -242,6 +278,9 @@ mod tests {
         assert_eq!(refused(&INFO.replace("7.0.15", "5.9")), 1);
         assert_eq!(refused(&INFO.replace("7.0.15", "8.2.1")), 0);
         assert_eq!(refused(&INFO.replace("standalone", "cluster")), 1);
+        let node = from_info(&INFO.replace("standalone", "cluster"));
+        assert_eq!(node.objections_to_node(), Vec::<String>::new());
+        assert_eq!(from_info(INFO).objections_to_node().len(), 1);
         assert_eq!(refused(&INFO.replace("master", "slave")), 1);
         let sentinel = from_info(&INFO.replace("standalone", "sentinel")).objections();
         assert!(

@@ -31,12 +31,13 @@ mod unreadable;
 mod usage;
 mod work;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use drumline_backend::store::{
-    ChainPlace, Commit, Committed, Counts, Created, Ended, Filter, Holding, LastOffer, Lock,
+    ChainPlace, Commit, Committed, Counts, Created, Ended, Error, Filter, Holding, LastOffer, Lock,
     Neighbourhood, NewOperation, Notice, OfferedPlace, OutboxLook, OutboxPage, Page, Recorded,
     Renewal, ReportParts, Reservation, Reserved, Result, Runnable, Stamp, Summary, Transacted,
     Work, WorkFound,
@@ -60,7 +61,7 @@ use crate::accepted::{self, Accepted};
 use crate::clock::{self, Clock};
 use crate::completions::{self, Completions};
 use crate::keys::Keys;
-use crate::link::{BoundedLink, Growth, Link};
+use crate::link::{BoundedLink, Link};
 use crate::options::Options;
 use crate::replicas::Replicas;
 use crate::server_info::{self, ServerInfo};
@@ -106,12 +107,22 @@ impl RedisStore {
     /// [`Unavailable`](drumline_backend::store::Error::Unavailable) when Redis
     /// does not answer within the patience;
     /// [`Unfit`](drumline_backend::store::Error::Unfit) when it must not be
-    /// used: it would evict records, is a replica, a sentinel or a cluster node, refuses
-    /// the credentials, or holds a store of another format.
+    /// used: it would evict records, is a replica, a sentinel, or a cluster node where one
+    /// server is named, refuses the credentials, or holds a store of another format.
     pub async fn connect(options: &Options) -> Result<Self> {
         let namespace = options.checked_namespace()?;
         let link = Link::new(options)?;
-        server_info::read(&link).await?.judge()?;
+        if link.is_cluster() && options.wait_replicas > 0 {
+            return Err(Error::Unfit(
+                "waiting for replicas (--redis-wait-replicas) is not possible on a Redis Cluster: \
+                 min-replicas-to-write 1 on its nodes bounds what a promotion loses"
+                    .to_owned(),
+            ));
+        }
+        for (place, server) in link.each().await? {
+            let info = server_info::read(&server).await?;
+            info.judge(place.as_ref())?;
+        }
         let partitions = store_format::settle(&link, namespace, options.partitions).await?;
         let clock = Arc::new(Clock::start(&link).await?);
         let mut tasks = JoinSet::new();
@@ -123,22 +134,27 @@ impl RedisStore {
                 following,
             ));
         }
+        if link.is_cluster() {
+            let (link, clock) = (link.clone(), Arc::clone(&clock));
+            let following = async move { link.follow(&clock).await };
+            tasks.spawn(lasting(
+                &options.critical,
+                "cluster of the store",
+                following,
+            ));
+        }
         let keeping = clock::keep(Arc::clone(&clock), link.clone());
         tasks.spawn(lasting(&options.critical, "clock of the store", keeping));
-        let keys = Keys::new(namespace, partitions);
-        let ticks = partitions.all().filter_map(|one| keys.partition(one));
-        let ticks = ticks.map(|keys| keys.tick().to_owned()).collect();
-        let clock_of_link = Arc::clone(&clock);
+        let keys = || match link.is_cluster() {
+            false => Keys::new(namespace, partitions),
+            true => Keys::spread(namespace, partitions),
+        };
+        let (watched, keys) = (keys(), keys());
         let (life, _heard) = link.life().await?;
         let accepted = Arc::new(Accepted::default());
-        let watching = accepted::watch(
-            Arc::clone(&accepted),
-            link.clone(),
-            Keys::new(namespace, partitions),
-            Arc::clone(&life),
-        );
+        let watching = accepted::watch(Arc::clone(&accepted), link.clone(), watched, life);
         tasks.spawn(lasting(&options.critical, "accepted operations", watching));
-        link.require_growth(Growth::new(clock_of_link, keys.probe(), ticks, life));
+        link.require_growth(Arc::clone(&clock), &keys).await?;
         let replicas = (options.wait_replicas > 0).then(|| {
             let (link, count) = (link.another(), options.wait_replicas);
             let (replicas, waiting) = Replicas::new(link, count, keys.probe());
@@ -161,12 +177,26 @@ impl RedisStore {
         })
     }
 
-    /// Returns the facts that the server reports about itself now.
+    /// Returns the facts that the server reports about itself now; in a cluster, the node
+    /// that has the keys of the store itself.
     ///
     /// # Errors
     /// When the server is unavailable.
     pub async fn inspect(&self) -> Result<ServerInfo> {
         server_info::read(&self.link).await
+    }
+
+    /// Returns the data that its servers may lose, each with the remedy, as
+    /// [`ServerInfo::risks`](crate::ServerInfo::risks) does.
+    ///
+    /// # Errors
+    /// When a server is unavailable.
+    pub async fn risks(&self) -> Result<BTreeSet<String>> {
+        let mut risks = BTreeSet::new();
+        for (_place, server) in self.link.each().await? {
+            risks.extend(server_info::read(&server).await?.risks());
+        }
+        Ok(risks)
     }
 
     pub(crate) fn link(&self) -> &Link {
@@ -246,6 +276,10 @@ impl Store for RedisStore {
         commits: Vec<Commit>,
     ) -> Result<Transacted> {
         self.transact_all(&creates, &commits).await
+    }
+
+    fn spreads_transactions(&self) -> bool {
+        !self.link.is_cluster()
     }
 
     async fn get(&self, ids: &[OperationId]) -> Result<Vec<Option<Operation>>> {

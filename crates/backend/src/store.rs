@@ -152,7 +152,8 @@ pub trait Store:
     /// commits.
     async fn commit(&self, commits: Vec<Commit>) -> Result<Vec<Committed>>;
 
-    /// Creates operations and makes commits, of any partitions, all or nothing.
+    /// Creates operations and makes commits, of any partitions, all or nothing; of one
+    /// partition, unless [`Self::spreads_transactions`].
     /// First everything is checked against the state before the transaction.
     /// Then everything is written, creates first. Each operation may be in it
     /// once.
@@ -171,6 +172,12 @@ pub trait Store:
         creates: Vec<NewOperation>,
         commits: Vec<Commit>,
     ) -> Result<Transacted>;
+
+    /// Returns true if a transaction may belong to several partitions: they are on one
+    /// server.
+    fn spreads_transactions(&self) -> bool {
+        true
+    }
 
     /// Reads operations; `None` for an operation that does not exist. Large ones
     /// take several answers: see [`ANSWER_BYTES`]. All of them are in memory at

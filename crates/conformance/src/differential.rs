@@ -325,6 +325,7 @@ impl Walk {
                     Transacted::Refused { commit, answer } => {
                         format!("refused at {commit}: {}", show(&[answer]))
                     }
+                    Transacted::Spread => "kept apart".to_owned(),
                 });
             } else if !commits.is_empty() {
                 let answers = side.store.commit(commits).await;

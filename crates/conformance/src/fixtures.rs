@@ -136,6 +136,28 @@ impl Fixture {
         chain_key(&Organization::default(), token).partition(self.store.partitions())
     }
 
+    /// The draft of an operation that may be in one transaction with others: as it is, or in
+    /// partition 0 where the store keeps partitions apart.
+    pub(crate) fn together(&self, draft: Draft) -> Draft {
+        if self.store.spreads_transactions() {
+            return draft;
+        }
+        let partition = Partition::new(0);
+        let count = self.store.partitions();
+        let token = draft.token.as_deref().map(|token| {
+            let mut others = (0..).map(|number| format!("{token}-{number}"));
+            let is_there = |token: &String| {
+                chain_key(&draft.organization, token).partition(count) == partition
+            };
+            others.find(is_there).expect("some token is there")
+        });
+        Draft {
+            partition,
+            token,
+            ..draft
+        }
+    }
+
     /// Makes the operation that a queue manager would make of a draft.
     pub(crate) fn prepare(&self, draft: Draft) -> NewOperation {
         let now = self.store.now();

@@ -92,6 +92,7 @@ macro_rules! store_suite {
             }
             transact {
                 a_transaction_makes_all_of_it,
+                a_transaction_over_partitions_is_made_or_refused,
                 a_refused_transaction_writes_nothing,
                 a_refusal_names_its_commit,
                 a_repeated_transaction_is_answered_like_the_first,

@@ -70,7 +70,7 @@ impl Servers {
         };
         let store = patiently("Redis", redis_url, patience, async || {
             let store = RedisStore::connect(&redis).await?;
-            for risk in store.inspect().await?.risks() {
+            for risk in store.risks().await? {
                 tracing::warn!(risk, "Redis may lose operations");
             }
             Ok(store)

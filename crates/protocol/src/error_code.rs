@@ -121,6 +121,9 @@ error_codes! {
     QUEUE_UNUSABLE = 0x8D00_000B, "QueueUnusable";
     /// Drumline: the operation had not started by its `notAfter`.
     EXPIRED = 0x8D00_000C, "Expired";
+    /// Drumline: the operations of a transaction are in several partitions, which the store
+    /// keeps apart.
+    TRANSACTION_SPREAD = 0x8D00_000E, "TransactionSpread";
     /// Drumline: the organization has as much in the store as it may have.
     QUOTA_EXCEEDED = 0x8D00_0040, "QuotaExceeded";
     /// Drumline: the organization uses as many queues as it may.

@@ -116,6 +116,11 @@ pub enum Error {
         /// The fault of the request.
         source: Box<Error>,
     },
+    /// A transaction over several partitions, of a store that keeps them apart.
+    #[error(
+        "the operations of the transaction are in several partitions, which this store keeps apart; nothing was done"
+    )]
+    TransactionSpread,
     /// Operations create operations without end.
     #[error("the operation would be {depth} levels deep; {limit} are allowed")]
     TooDeep {
@@ -190,6 +195,7 @@ impl Error {
             Self::RateLimited(protected) => protected.code(),
             Self::QuotaExceeded(_) => ErrorCode::QUOTA_EXCEEDED,
             Self::TooDeep { .. } => ErrorCode::INFINITE_LOOP,
+            Self::TransactionSpread => ErrorCode::TRANSACTION_SPREAD,
             Self::QueueUnusable { .. } => ErrorCode::QUEUE_UNUSABLE,
             Self::Store(store::Error::Unavailable { .. })
             | Self::Broker(

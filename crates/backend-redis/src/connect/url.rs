@@ -1,11 +1,13 @@
-//! Reads the URL of a Redis, or of the sentinels that know one.
+//! Reads the URL of a Redis, of the sentinels that know one, or of a Redis Cluster.
 //!
 //! ```text
 //! redis://user:password@host:6379/0
 //! redis+sentinel://user:password@host:26379,host:26379/name/0?sentinel-password=…
+//! redis+cluster://user:password@host:6379,host:6379
 //! ```
 //!
-//! User and password are those of Redis. Sentinels have their own, in the query.
+//! User and password are those of Redis. Sentinels have their own, in the query. Some
+//! nodes of a cluster are enough: they name the others.
 
 use std::path::PathBuf;
 
@@ -13,12 +15,16 @@ use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _, RedisConnec
 
 /// The port of a sentinel whose address has none.
 const SENTINEL_PORT: u16 = 26_379;
+/// The port of a node of a cluster whose address has none.
+const NODE_PORT: u16 = 6_379;
 /// The parts of a query that are for the sentinels.
 const SENTINEL_USER: &str = "sentinel-username";
 const SENTINEL_PASSWORD: &str = "sentinel-password";
 
-const EXPECTED: &str = "expected redis://user:password@host:6379/0, redis+sentinel://…, rediss://…, \
-     rediss+sentinel://…, redis+unix://… or unix://…";
+const EXPECTED: &str = "expected redis://user:password@host:6379/0, redis+sentinel://…, \
+     redis+cluster://…, rediss://…, rediss+sentinel://…, rediss+cluster://…, redis+unix://… or unix://…";
+const EXPECTED_OF_CLUSTER: &str =
+    "expected redis+cluster://user:password@host:6379,host:6379, with some nodes of the cluster";
 const EXPECTED_OF_SENTINELS: &str = "expected redis+sentinel://user:password@host:26379,host:26379/name/0?sentinel-password=…, \
      with the name that the sentinels have for the primary";
 const ESCAPES: &str =
@@ -43,6 +49,8 @@ pub(super) enum Place {
     Unix(PathBuf),
     /// The sentinels that know where the primary is.
     Sentinels(SentinelPlaces),
+    /// Host and port of some nodes of a cluster.
+    Cluster(Vec<(String, u16)>),
 }
 
 /// The places of sentinels, and the name of the primary that they watch.
@@ -70,6 +78,8 @@ pub(super) fn read(url: &str) -> Result<Parsed, String> {
     match scheme {
         "redis+sentinel" => read_sentinels(rest, false),
         "rediss+sentinel" => read_sentinels(rest, true),
+        "redis+cluster" => read_cluster(rest, false),
+        "rediss+cluster" => read_cluster(rest, true),
         // The library needs to know nothing of TLS.
         "rediss" => read_one(&format!("redis://{rest}"), true),
         "redis" | "redis+unix" | "unix" => read_one(url, false),
@@ -97,18 +107,14 @@ fn read_sentinels(rest: &str, is_encrypted: bool) -> Result<Parsed, String> {
     let wrong = || format!("{EXPECTED_OF_SENTINELS}; {ESCAPES}");
     let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
     let (authority, path) = rest.split_once('/').ok_or_else(wrong)?;
-    let (user, hosts) = match authority.rsplit_once('@') {
-        // A user per sentinel, or a password that is not escaped.
-        Some((user, _)) if user.contains('@') => return Err(wrong()),
-        Some((user, hosts)) => (format!("{user}@"), hosts),
-        None => (String::new(), authority),
-    };
+    let (user, hosts) = user_and_hosts(authority).ok_or_else(wrong)?;
     let (name, database) = path.split_once('/').unwrap_or((path, ""));
     let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
     if name.is_empty() || !name.bytes().all(is_name) {
         return Err(wrong());
     }
-    let hosts = hosts.split(',').map(sentinel).collect::<Result<_, _>>()?;
+    let host = |text| place(text, SENTINEL_PORT).ok_or_else(wrong);
+    let hosts = hosts.split(',').map(host).collect::<Result<_, _>>()?;
 
     let (mut sentinel_user, mut sentinel_password) = ("", "");
     let mut others = Vec::new();
@@ -141,18 +147,49 @@ fn read_sentinels(rest: &str, is_encrypted: bool) -> Result<Parsed, String> {
     })
 }
 
-/// Reads the host of a sentinel, and its port.
-fn sentinel(text: &str) -> Result<(String, u16), String> {
-    let info = parse(&format!("redis://{text}"), EXPECTED_OF_SENTINELS)?;
+/// Reads the URL of a cluster: what is behind `://`. It has one database, 0.
+fn read_cluster(rest: &str, is_encrypted: bool) -> Result<Parsed, String> {
+    let wrong = || format!("{EXPECTED_OF_CLUSTER}; {ESCAPES}");
+    let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+    if !matches!(path, "" | "0") {
+        return Err(format!("{}; a cluster has the database 0 only", wrong()));
+    }
+    let (user, hosts) = user_and_hosts(authority).ok_or_else(wrong)?;
+    let host = |text| place(text, NODE_PORT).ok_or_else(wrong);
+    let hosts = hosts.split(',').map(host).collect::<Result<_, _>>()?;
+    let info = parse(
+        &format!("redis://{user}redis/?{query}"),
+        EXPECTED_OF_CLUSTER,
+    )?;
+    Ok(Parsed {
+        place: Place::Cluster(hosts),
+        settings: info.redis_settings().clone(),
+        is_encrypted,
+    })
+}
+
+/// The user with its `@`, or nothing, and the hosts. `None` for a user per host, or a
+/// password that is not escaped.
+fn user_and_hosts(authority: &str) -> Option<(String, &str)> {
+    match authority.rsplit_once('@') {
+        Some((user, _)) if user.contains('@') => None,
+        Some((user, hosts)) => Some((format!("{user}@"), hosts)),
+        None => Some((String::new(), authority)),
+    }
+}
+
+/// Reads a host and its port. Neither a user nor a path belongs there.
+fn place(text: &str, port_if_none: u16) -> Option<(String, u16)> {
+    let info = format!("redis://{text}").into_connection_info().ok()?;
     let has_port = text
         .rsplit_once(':')
         .is_some_and(|(_, port)| port.parse::<u16>().is_ok());
     match info.addr() {
-        // Neither a user nor a path belongs here.
         ConnectionAddr::Tcp(host, port) if !text.contains(['@', '/']) => {
-            Ok((host.clone(), if has_port { *port } else { SENTINEL_PORT }))
+            Some((host.clone(), if has_port { *port } else { port_if_none }))
         }
-        _ => Err(format!("{EXPECTED_OF_SENTINELS}; {ESCAPES}")),
+        _ => None,
     }
 }
 
@@ -175,6 +212,8 @@ mod tests {
             "unix:///run/redis.sock",
             "redis+sentinel://one/main",
             "rediss+sentinel://me:%2F%40@one,two:5,[::1]:6/main/3?sentinel-password=%26&protocol=resp3",
+            "redis+cluster://one",
+            "rediss+cluster://me:%2F%40@one,two:5,[::1]:6/0?protocol=resp3",
         ] {
             assert!(read(good).is_ok(), "{good}");
         }
@@ -198,6 +237,11 @@ mod tests {
             "redis+sentinel://one/main?sentinel-password=hush#hush",
             "redis+sentinel://one/main?sentinel-password=hush/hush",
             "redis+sentinel://one/main?sentinel-username=hush",
+            "redis+cluster://me:hush@one/1",
+            "redis+cluster://me:hush/hush@one",
+            "redis+cluster://me:hush@one,,two",
+            "redis+cluster://me:hush@one,me:hush@two",
+            "redis+cluster://me:hush@one:port",
         ] {
             let reason = read(bad).expect_err(bad);
             assert!(!reason.contains("hush"), "{bad}: {reason}");
@@ -228,6 +272,11 @@ mod tests {
         assert_eq!(sentinels.settings.username(), Some("s"));
         assert_eq!(sentinels.settings.password(), Some("c&d"));
         assert_eq!(sentinels.settings.db(), 0);
+
+        let cluster = read("redis+cluster://me:a%2Fb@one,two:5").unwrap();
+        assert_eq!(cluster.settings.password(), Some("a/b"));
+        assert!(matches!(cluster.place, Place::Cluster(hosts)
+            if hosts == [("one".to_owned(), 6_379), ("two".to_owned(), 5)]));
 
         let Place::Sentinels(plain) = read("redis+sentinel://one/main").unwrap().place else {
             panic!("sentinels");

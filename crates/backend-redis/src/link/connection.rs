@@ -16,7 +16,8 @@ use redis::{Pipeline, RedisResult, Value};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
-use super::{Growth, Settings, error_action};
+use super::server::Settings;
+use super::{Growth, error_action};
 use crate::connect::{Connected, Primary};
 use crate::scripts::SCRIPTS;
 use crate::server_info;
@@ -186,7 +187,6 @@ pub(super) fn connect(settings: &Settings, pause: Duration) -> Connecting {
         address,
         config,
         identity,
-        growth,
         ..
     } = settings.clone();
     let attempt = async move {
@@ -202,7 +202,8 @@ pub(super) fn connect(settings: &Settings, pause: Duration) -> Connecting {
             .arg("replication");
         let (server, replication): (String, String) = info.query_async(&mut connection).await?;
         // A caller that only looks at a server may look at a replica.
-        let wants_primary = identity.get().is_some() || address.sentinels().is_some();
+        let is_chosen = address.sentinels().is_some() || address.is_node();
+        let wants_primary = identity.get().is_some() || is_chosen;
         if wants_primary && server_info::field(&replication, "role") != "master" {
             return Err(error_action::replica());
         }
@@ -217,13 +218,6 @@ pub(super) fn connect(settings: &Settings, pause: Duration) -> Connecting {
             life: Life::from(format!("{run_id} {history}")),
             state: Arc::new(State::new()),
         };
-        match live.keep_growing(growth.get()).await {
-            // Tried again with each request.
-            Err(error) if error_action::writes_nothing(&error) => {
-                tracing::debug!(%error, "the numbers of the store are not moved yet");
-            }
-            ensured => ensured?,
-        }
         tracing::debug!("connected to Redis");
         Ok(live)
     };

@@ -29,6 +29,7 @@ pub(super) fn error_action(error: &RedisError) -> ErrorAction {
         return ErrorAction::GiveUp;
     }
     match error.kind() {
+        ErrorKind::Server(_) if has_met_a_moving_slot(error) => ErrorAction::Repeat,
         ErrorKind::Server(kind) => by_kind(kind),
         ErrorKind::AuthenticationFailed | ErrorKind::InvalidClientConfig => ErrorAction::Refuse,
         // The client knows no name for these.
@@ -45,12 +46,22 @@ pub(super) fn error_action(error: &RedisError) -> ErrorAction {
     }
 }
 
+/// Returns true if a script that only reads has met a key that was moved a moment before. One
+/// that writes is refused before it begins, because it names a key that is never there.
+fn has_met_a_moving_slot(error: &RedisError) -> bool {
+    error
+        .detail()
+        .is_some_and(|detail| detail.contains("non local key in a cluster node"))
+}
+
 fn by_kind(kind: ServerErrorKind) -> ErrorAction {
     match kind {
         ServerErrorKind::NoScript => ErrorAction::LoadScripts,
         // A start, a fail-over, or a slot that is moving.
         ServerErrorKind::BusyLoading
         | ServerErrorKind::TryAgain
+        | ServerErrorKind::Moved
+        | ServerErrorKind::Ask
         | ServerErrorKind::ClusterDown
         | ServerErrorKind::MasterDown
         | ServerErrorKind::ReadOnly => ErrorAction::Repeat,
@@ -66,6 +77,32 @@ pub(super) fn wants_another_connection(error: &RedisError) -> bool {
         // The former primary is a replica now; the address may lead elsewhere.
         _ => error.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly),
     }
+}
+
+/// Returns true if a slot may have moved to another node of the cluster.
+pub(super) fn may_have_moved(error: &RedisError) -> bool {
+    match error.kind() {
+        ErrorKind::Server(kind) => matches!(
+            kind,
+            ServerErrorKind::Moved
+                | ServerErrorKind::Ask
+                | ServerErrorKind::TryAgain
+                | ServerErrorKind::ClusterDown
+                | ServerErrorKind::MasterDown
+                | ServerErrorKind::ReadOnly
+        ),
+        // The connection, or a primary without replicas.
+        ErrorKind::Extension => is_deserted(error),
+        _ => true,
+    }
+}
+
+/// Returns true if the server does not have this key, but another one of its cluster.
+pub(super) fn is_elsewhere(error: &RedisError) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::Server(ServerErrorKind::Moved | ServerErrorKind::Ask)
+    )
 }
 
 /// Returns true if the server has answered with this error, and executed nothing.
@@ -96,6 +133,15 @@ pub(super) fn replica() -> RedisError {
     ))
 }
 
+/// The error of a cluster in which a slot has no node.
+pub(super) fn uncovered() -> RedisError {
+    // Waiting helps: a promotion may be under way.
+    RedisError::from((
+        ErrorKind::Server(ServerErrorKind::ClusterDown),
+        "no node of the cluster has the slot",
+    ))
+}
+
 /// The error of a connection that has said nothing while a request timed out.
 pub(super) fn silent() -> RedisError {
     // `wants_another_connection` takes this kind for a broken connection.
@@ -119,7 +165,13 @@ mod tests {
 
     #[test]
     fn each_answer_has_its_action() {
-        let cases: [(&[u8], ErrorAction); 13] = [
+        let cases: [(&[u8], ErrorAction); 16] = [
+            (b"-MOVED 3999 127.0.0.1:6381\r\n", ErrorAction::Repeat),
+            (b"-ASK 3999 127.0.0.1:6381\r\n", ErrorAction::Repeat),
+            (
+                b"-ERR Script attempted to access a non local key in a cluster node script: 1\r\n",
+                ErrorAction::Repeat,
+            ),
             (
                 b"-LOADING Redis is loading the dataset in memory\r\n",
                 ErrorAction::Repeat,

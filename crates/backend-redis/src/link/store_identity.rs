@@ -8,6 +8,8 @@
 use redis::aio::MultiplexedConnection;
 use redis::{ErrorKind, RedisResult};
 
+use super::error_action;
+
 /// One key and its value.
 #[derive(Debug)]
 pub(crate) struct StoreIdentity {
@@ -26,7 +28,11 @@ impl StoreIdentity {
     ) -> RedisResult<()> {
         let mut get = redis::cmd("GET");
         get.arg(&self.key);
-        let mut found: Option<String> = get.query_async(connection).await?;
+        let mut found: Option<String> = match get.query_async(connection).await {
+            // One node of a cluster holds the key for all.
+            Err(error) if error_action::is_elsewhere(&error) => return Ok(()),
+            found => found?,
+        };
         if found.is_none() {
             let mut set = redis::cmd("SET");
             set.arg(&self.key).arg(&self.value).arg("NX");

@@ -1,7 +1,8 @@
 //! Several items in one script call, several calls in one round trip.
 //!
 //! A call costs the server as much as several items in it, so one call may hold
-//! items of several partitions. A Redis Cluster would refuse that.
+//! items of several partitions. A Redis Cluster refuses that, so a call has one
+//! partition there.
 
 use std::collections::BTreeMap;
 
@@ -56,9 +57,16 @@ impl Call<'_> {
         script.call(&Vec::from_iter(self.prefixes()))
     }
 
-    /// [`Self::command`] of a script that counts its changes in the key `changes`.
-    pub(super) fn counted(&self, script: &Script, changes: &str) -> Cmd {
-        script.call(&Vec::from_iter(self.prefixes().chain([changes])))
+    /// [`Self::command`] of a script that counts its changes.
+    pub(super) fn counted(&self, script: &Script) -> Cmd {
+        let changes = self.0.first().map(|batch| batch.keys.changes());
+        script.call(&Vec::from_iter(self.prefixes().chain(changes)))
+    }
+
+    /// The prefix of the sets of requests to stop.
+    pub(super) fn stops_prefix(&self) -> &str {
+        let first = self.0.first();
+        first.map_or("", |batch| batch.keys.stops_prefix())
     }
 
     fn prefixes(&self) -> impl Iterator<Item = &str> {
@@ -77,9 +85,10 @@ impl Call<'_> {
     }
 }
 
-/// Puts whole batches together, up to `most` items in a call. A batch that is
-/// larger is a call of its own.
-pub(super) fn calls(batches: Vec<Batch<'_>>, most: usize) -> Vec<Call<'_>> {
+/// Puts whole batches together, up to `most` items in a call, where a call may have several
+/// partitions. A batch that is larger is a call of its own.
+pub(super) fn calls<'a>(keys: &Keys, batches: Vec<Batch<'a>>, most: usize) -> Vec<Call<'a>> {
+    let most = keys.at_once(most);
     let mut calls: Vec<Call<'_>> = Vec::new();
     for batch in batches {
         match calls.last_mut() {
@@ -151,7 +160,7 @@ mod tests {
         let keys = Keys::new("test", PartitionCount::new(4).unwrap());
         let grouped = |most_of_batch, most| {
             let batches = batches(&keys, ids(&[1, 0, 1, 1, 2]), most_of_batch);
-            let calls = calls(batches, most).into_iter();
+            let calls = calls(&keys, batches, most).into_iter();
             calls
                 .map(|call| Vec::from_iter(call.items()))
                 .collect::<Vec<_>>()
@@ -164,6 +173,9 @@ mod tests {
             grouped(9, 2),
             [vec![(1, 1)], vec![(1, 0), (1, 2), (1, 3)], vec![(1, 4)]]
         );
+        let spread = Keys::spread("test", PartitionCount::new(4).unwrap());
+        let calls = calls(&spread, batches(&spread, ids(&[1, 0, 1]), 9), 9);
+        assert_eq!(calls.len(), 2);
         assert_eq!(
             grouped(2, 3),
             [vec![(1, 1), (2, 0), (2, 2)], vec![(1, 3), (2, 4)]]

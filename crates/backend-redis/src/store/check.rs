@@ -359,7 +359,7 @@ impl RedisStore {
             return Ok(());
         }
         let repairs = wanted.iter().filter_map(|found| found.repair.as_ref());
-        let command = repair_command(keys, &self.keys.changes(), chains, repairs);
+        let command = repair_command(keys, chains, repairs);
         let made = reply::bytes(self.link.run_one("repair", command).await?)?;
         for (found, made) in wanted.iter_mut().zip(made) {
             found.is_repaired = made == b'r';
@@ -393,11 +393,10 @@ fn note(partition: Partition, found: Vec<Found>, page: &mut CheckPage) {
 
 fn repair_command<'a>(
     keys: &PartitionKeys,
-    changes: &str,
     chains: &str,
     repairs: impl Iterator<Item = &'a Repair>,
 ) -> Cmd {
-    let mut command = SCRIPTS.repair.call(&[keys.prefix(), changes]);
+    let mut command = SCRIPTS.repair.call(&[keys.prefix(), keys.changes()]);
     command.arg(chains);
     for repair in repairs {
         command

@@ -30,13 +30,12 @@ impl RedisStore {
 
     async fn commit_some(&self, commits: &[Commit]) -> Result<Vec<Committed>> {
         let ids = commits.iter().map(|commit| commit.id);
-        let calls = calls(batches(&self.keys, ids, MOST), MOST);
-        let (channel, stops) = (self.keys.completions(), self.keys.stops_prefix());
-        let changes = self.keys.changes();
+        let calls = calls(&self.keys, batches(&self.keys, ids, MOST), MOST);
+        let channel = self.keys.completions();
         let mut commands = redis::pipe();
         for call in &calls {
-            let mut command = call.counted(&SCRIPTS.commit, &changes);
-            command.arg(&channel).arg(&stops);
+            let mut command = call.counted(&SCRIPTS.commit);
+            command.arg(&channel).arg(call.stops_prefix());
             for (partition, at) in call.items() {
                 if let Some(commit) = commits.get(at) {
                     command.arg(partition);

@@ -36,11 +36,11 @@ impl RedisStore {
         // example), and the rest of a chain must not be stored where its
         // beginning was not.
         let ids = operations.iter().map(|new| new.id);
-        let calls = calls(batches(&self.keys, ids, operations.len().max(1)), MOST);
-        let changes = self.keys.changes();
+        let batches = batches(&self.keys, ids, operations.len().max(1));
+        let calls = calls(&self.keys, batches, MOST);
         let mut commands = redis::pipe();
         for call in &calls {
-            let mut command = call.counted(&SCRIPTS.create, &changes);
+            let mut command = call.counted(&SCRIPTS.create);
             for (partition, at) in call.items() {
                 if let Some(new) = operations.get(at) {
                     command.arg(partition);

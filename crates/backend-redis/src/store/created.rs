@@ -19,7 +19,7 @@ impl RedisStore {
     pub async fn created_since(&self, since: Timestamp) -> Result<u64> {
         let code = format!("{LIB_BUCKETS}\n{CODE}");
         let script = Script::new(&code);
-        self.link().run_one("script", script.load()).await?;
+        self.link().run_on_each("script", &script.load()).await?;
         // The first 48 bits of an id are its time.
         let ms = u64::try_from(since.as_millis()).unwrap_or(0);
         let [_, _, first @ ..] = ms.to_be_bytes();

@@ -76,8 +76,9 @@ impl RedisStore {
     /// time.
     async fn look(&self, after: Stamp, limit: usize) -> Result<(Stamp, Vec<Seen>)> {
         let all: Vec<Partition> = self.partitions.all().collect();
+        let at_once = self.keys.at_once(PARTITIONS);
         let mut commands = redis::pipe();
-        for partitions in all.chunks(PARTITIONS) {
+        for partitions in all.chunks(at_once) {
             let mut command = SCRIPTS.ended_since.call(&self.ticks_and_ends(partitions));
             // The classes of all partitions share the ends about evenly.
             command
@@ -88,7 +89,7 @@ impl RedisStore {
         let mut now = Stamp(u64::MAX);
         let mut seen = Vec::with_capacity(all.len());
         let answers = self.link.run("ended since", &commands).await?;
-        for (partitions, answer) in all.chunks(PARTITIONS).zip(answers) {
+        for (partitions, answer) in all.chunks(at_once).zip(answers) {
             let answer = reply::bytes(answer)?;
             let mut answer = Packed::new(&answer);
             now = now.min(Stamp(answer.number()?));
@@ -109,7 +110,7 @@ impl RedisStore {
     async fn raise_ticks(&self, seen: &[Seen], floor: Stamp) -> Result<Vec<End>> {
         let low: Vec<&Seen> = seen.iter().filter(|of| of.tick < floor).collect();
         let mut commands = redis::pipe();
-        for low in low.chunks(PARTITIONS) {
+        for low in low.chunks(self.keys.at_once(PARTITIONS)) {
             let partitions: Vec<Partition> = low.iter().map(|of| of.partition).collect();
             let mut command = SCRIPTS.raise_tick.call(&self.ticks_and_ends(&partitions));
             command.arg(floor.0).arg(record::first_after(floor));

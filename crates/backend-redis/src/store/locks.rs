@@ -17,7 +17,7 @@ const MOST: usize = 500;
 impl RedisStore {
     pub(super) async fn renew_all(&self, locks: &[(OperationId, Holding)]) -> Result<Vec<Renewal>> {
         let ids = locks.iter().map(|(id, _)| *id);
-        let calls = calls(batches(&self.keys, ids, MOST), MOST);
+        let calls = calls(&self.keys, batches(&self.keys, ids, MOST), MOST);
         let mut commands = redis::pipe();
         for call in &calls {
             let mut command = call.command(&SCRIPTS.renew);
@@ -48,14 +48,17 @@ impl RedisStore {
         &self,
         holder: MemberId,
     ) -> Result<Vec<(OperationId, Fence)>> {
-        let mut command = redis::cmd("SMEMBERS");
-        command.arg(self.keys.stops(holder));
-        let answer = self.link.run_one("stop requests", command).await?;
+        let mut commands = redis::pipe();
+        for key in self.keys.stops(holder) {
+            commands.cmd("SMEMBERS").arg(key);
+        }
         let mut requests = Vec::new();
-        for entry in reply::members(answer)? {
-            let mut entry = Packed::new(&entry);
-            let id = OperationId::from_bytes(*entry.take()?).ok_or_else(reply::unexpected)?;
-            requests.push((id, Fence(entry.number()?)));
+        for answer in self.link.run("stop requests", &commands).await? {
+            for entry in reply::members(answer)? {
+                let mut entry = Packed::new(&entry);
+                let id = OperationId::from_bytes(*entry.take()?).ok_or_else(reply::unexpected)?;
+                requests.push((id, Fence(entry.number()?)));
+            }
         }
         Ok(requests)
     }

@@ -27,7 +27,7 @@ impl RedisStore {
     pub(super) async fn take_out(&self, entries: &[(OperationId, Stamp)]) -> Result<()> {
         let ids = entries.iter().map(|(id, _)| *id);
         let mut commands = redis::pipe();
-        for call in calls(batches(&self.keys, ids, MOST), MOST) {
+        for call in calls(&self.keys, batches(&self.keys, ids, MOST), MOST) {
             let mut command = call.command(&SCRIPTS.remove_from_outbox);
             for (partition, at) in call.items() {
                 if let Some((id, stamp)) = entries.get(at) {
@@ -180,7 +180,7 @@ impl RedisStore {
         let Some(keys) = self.keys.partition(id.partition()) else {
             return Ok(None);
         };
-        let mut command = SCRIPTS.reoffer.call(&[keys.prefix(), &self.keys.changes()]);
+        let mut command = SCRIPTS.reoffer.call(&[keys.prefix(), keys.changes()]);
         command
             .arg(id.as_bytes().as_slice())
             .arg(seen.0.to_be_bytes().as_slice())

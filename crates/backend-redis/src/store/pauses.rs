@@ -93,9 +93,7 @@ impl PauseStore for RedisStore {
         let Some(keys) = self.keys().partition(partition) else {
             return Ok(Released::default());
         };
-        let mut command = SCRIPTS
-            .release_held
-            .call(&[keys.prefix(), &self.keys().changes()]);
+        let mut command = SCRIPTS.release_held.call(&[keys.prefix(), keys.changes()]);
         match after {
             Some(scope) => command.arg(scope.as_bytes().as_slice()),
             None => command.arg(""),

@@ -19,7 +19,7 @@ const MOST: usize = 256;
 impl RedisStore {
     pub(super) async fn reserve_keys(&self, wanted: &[Reservation]) -> Result<Vec<Reserved>> {
         let mut commands = redis::pipe();
-        for wanted in wanted.chunks(MOST) {
+        for wanted in wanted.chunks(self.keys.at_once(MOST)) {
             let keys = wanted.iter().map(|one| {
                 let keys = self.keys.partition(one.key.partition(self.partitions));
                 Ok(keys.ok_or_else(reply::unexpected)?.reservation(one.key))

@@ -2,7 +2,7 @@
 //!
 //! The script blocks the server while it runs: some ten milliseconds for a
 //! thousand items. It names keys of several slots, which a single server
-//! accepts; a Redis Cluster would need all of them in one.
+//! accepts. On a Redis Cluster all of them must be of one partition.
 
 use drumline_backend::store::{
     Commit, Committed, Error, NewOperation, Result, Transacted, check_distinct,
@@ -31,7 +31,9 @@ impl RedisStore {
                 answer: Committed::Missing,
             });
         }
-        let command = self.call(creates, commits)?;
+        let Some(command) = self.call(creates, commits)? else {
+            return Ok(Transacted::Spread);
+        };
         let mut commands = redis::pipe();
         commands.add_command(command);
         let bytes = creates.iter().map(|new| new.body.data_bytes()).sum();
@@ -58,7 +60,8 @@ impl RedisStore {
         }
     }
 
-    fn call(&self, creates: &[NewOperation], commits: &[Commit]) -> Result<Cmd> {
+    /// The call; `None` if its partitions are kept apart.
+    fn call(&self, creates: &[NewOperation], commits: &[Commit]) -> Result<Option<Cmd>> {
         let mut partitions: Vec<Partition> = creates
             .iter()
             .map(|new| new.id)
@@ -67,27 +70,29 @@ impl RedisStore {
             .collect();
         partitions.sort_unstable();
         partitions.dedup();
-        let changes = self.keys.changes();
-        let mut keys: Vec<&str> = partitions
+        if partitions.len() > self.keys.at_once(partitions.len()) {
+            return Ok(None);
+        }
+        if partitions.is_empty() {
+            // The prelude requires one partition, used or not.
+            partitions.push(Partition::default());
+        }
+        let of_partitions: Vec<&PartitionKeys> = partitions
             .iter()
             .filter_map(|partition| self.keys.partition(*partition))
-            .map(PartitionKeys::prefix)
             .collect();
+        let first = of_partitions.first().ok_or_else(reply::unexpected)?;
+        let mut keys: Vec<&str> = of_partitions.iter().map(|of| of.prefix()).collect();
         let place = |id: OperationId| -> Result<usize> {
             let found = partitions.binary_search(&id.partition());
             let place = found.map(|at| at + 1);
             place.map_err(|_place: usize| Error::Unfit(format!("{id} belongs to no partition")))
         };
-        if keys.is_empty() {
-            // The prelude requires one partition, used or not.
-            let any = self.keys.partition(Partition::default());
-            keys.push(any.ok_or_else(reply::unexpected)?.prefix());
-        }
-        keys.push(&changes);
+        keys.push(first.changes());
         let mut command = SCRIPTS.transact.call(&keys);
         command
             .arg(self.keys.completions())
-            .arg(self.keys.stops_prefix())
+            .arg(first.stops_prefix())
             .arg(creates.len())
             .arg(commits.len());
         for new in creates {
@@ -98,7 +103,7 @@ impl RedisStore {
             command.arg(place(item.id)?);
             commit::add(&mut command, item)?;
         }
-        Ok(command)
+        Ok(Some(command))
     }
 
     async fn read_done(

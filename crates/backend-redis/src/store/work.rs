@@ -23,7 +23,9 @@ impl RedisStore {
         partitions: &[Partition],
     ) -> Result<WorkFound> {
         let mut found = WorkFound::default();
-        for some in partitions.chunks(AT_ONCE) {
+        let at_once = self.keys.at_once(AT_ONCE);
+        let mut commands = redis::pipe();
+        for some in partitions.chunks(at_once) {
             let with_keys = self.with_keys(some);
             let keys = with_keys.iter().map(|(_, keys)| key(keys, work));
             let mut command = SCRIPTS.with_work.call(&Vec::from_iter(keys));
@@ -31,40 +33,55 @@ impl RedisStore {
             if let Work::Ended(_, until) = work {
                 command.arg(record::first_after(until));
             }
-            let mut parts = Parts::of(self.link.run_one("with_work", command).await?)?;
+            commands.add_command(command);
+        }
+        let answers = self.link.run("with_work", &commands).await?;
+        for (some, answer) in partitions.chunks(at_once).zip(answers) {
+            let mut parts = Parts::of(answer)?;
             let answer = parts.bytes()?;
             let next = Duration::from_millis(parts.number()?);
             found.note_next((!next.is_zero()).then_some(next));
-            let answered = with_keys.iter().zip(&answer);
-            let has_work = answered.filter(|(_, has_work)| **has_work == b'1');
-            let partitions = has_work.map(|((partition, _), _)| *partition);
+            let answered = self.with_keys(some).into_iter().zip(answer);
+            let has_work = answered.filter(|(_, has_work)| *has_work == b'1');
+            let partitions = has_work.map(|((partition, _), _)| partition);
             found.partitions.extend(partitions);
         }
         Ok(found)
     }
 
     pub(super) async fn count_of_changes(&self) -> Result<u64> {
-        let mut command = redis::cmd("GET");
-        command.arg(self.keys.changes());
-        let answer = self.link.run_one("changes", command).await?;
-        let number = reply::maybe_bytes(answer)?;
-        let number = number.map(|number| String::from_utf8_lossy(&number).parse());
-        number
-            .unwrap_or(Ok(0))
-            .map_err(|_error: std::num::ParseIntError| reply::unexpected())
+        let mut commands = redis::pipe();
+        for key in self.keys.all_changes() {
+            commands.cmd("GET").arg(key);
+        }
+        let mut count = 0_u64;
+        for answer in self.link.run("changes", &commands).await? {
+            if let Some(number) = reply::maybe_bytes(answer)? {
+                let number: u64 = String::from_utf8_lossy(&number)
+                    .parse()
+                    .map_err(|_error: std::num::ParseIntError| reply::unexpected())?;
+                count = count.wrapping_add(number);
+            }
+        }
+        Ok(count)
     }
 
     pub(super) async fn copies_of(&self, partitions: &[Partition]) -> Result<Vec<PauseCopy>> {
-        let mut copies = Vec::new();
-        for some in partitions.chunks(AT_ONCE) {
+        let at_once = self.keys.at_once(AT_ONCE);
+        let mut commands = redis::pipe();
+        for some in partitions.chunks(at_once) {
             let with_keys = self.with_keys(some);
             if with_keys.len() < some.len() {
                 return Err(reply::unexpected());
             }
             let keys = with_keys.iter();
             let keys = keys.flat_map(|(_, keys)| [keys.pauses_version(), keys.held().to_owned()]);
-            let command = SCRIPTS.pause_copies.call(&Vec::from_iter(keys));
-            let mut parts = Parts::of(self.link.run_one("pauses", command).await?)?;
+            commands.add_command(SCRIPTS.pause_copies.call(&Vec::from_iter(keys)));
+        }
+        let mut copies = Vec::new();
+        let answers = self.link.run("pauses", &commands).await?;
+        for (some, answer) in partitions.chunks(at_once).zip(answers) {
+            let mut parts = Parts::of(answer)?;
             for _ in some {
                 let (version, held) = (parts.number()?, parts.number()?);
                 copies.push(PauseCopy { version, held });

@@ -4,6 +4,7 @@
 mod buckets;
 mod check;
 mod clock_set_back;
+mod cluster;
 mod common;
 mod conformance;
 mod creates;

@@ -25,6 +25,9 @@ pub enum Transacted {
         /// The answer of that commit: anything but [`Committed::Done`].
         answer: Committed,
     },
+    /// Nothing is written: it belongs to several partitions, which the store keeps apart
+    /// ([`Store::spreads_transactions`](super::Store::spreads_transactions)).
+    Spread,
 }
 
 /// Checks a requirement of every store: no operation is in a transaction twice,

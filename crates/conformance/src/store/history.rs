@@ -173,7 +173,7 @@ pub async fn a_long_history_keeps_its_ends(harness: &dyn StoreHarness) {
 pub async fn a_transaction_writes_the_entries_of_its_commits(harness: &dyn StoreHarness) {
     let fixture = Fixture::new(harness).await;
     let first = fixture.create(independent()).await;
-    let second = fixture.create(of_token("a")).await;
+    let second = fixture.create(fixture.together(of_token("a"))).await;
     let new = fixture.prepare(independent());
     let pause = |of: &crate::fixtures::Fresh| {
         commit(&fixture, of.id, &of.header, Event::Pause, Guard::None)

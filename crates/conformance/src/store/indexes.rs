@@ -304,7 +304,13 @@ pub async fn a_transaction_enters_the_indexes(harness: &dyn StoreHarness) {
     for case in cases(&fixture) {
         let moved = fixture.create(case.draft.clone()).await;
         let creates: Vec<NewOperation> = (0..4)
-            .map(|number| fixture.prepare(spread(&fixture, number, case.draft.clone())))
+            .map(|number| {
+                let mut draft = spread(&fixture, number, case.draft.clone());
+                if !fixture.store.spreads_transactions() {
+                    draft.partition = moved.id.partition();
+                }
+                fixture.prepare(draft)
+            })
             .collect();
         let mut expected: Vec<_> = creates.iter().map(|new| new.id).collect();
         expected.push(moved.id);

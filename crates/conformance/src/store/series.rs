@@ -82,6 +82,7 @@ pub async fn of_racing_managers_one_makes_the_occurrence(harness: &dyn StoreHarn
                     let found = fixture.store.get(&[new.id]).await.expect("get");
                     assert_eq!(found, [None], "the loser's occurrence is not there");
                 }
+                Transacted::Spread => panic!("both are in one partition"),
             }
         }
         let header = fixture.read(series.id).await.header;

@@ -13,13 +13,13 @@ use crate::wait::soon;
 /// Creates and commits of several partitions are made together.
 pub async fn a_transaction_makes_all_of_it(harness: &dyn StoreHarness) {
     let fixture = Fixture::new(harness).await;
-    let paused = fixture.create(in_partition(1)).await;
-    let claimed = fixture.create(in_partition(2)).await;
-    let cancelled = fixture.create(of_token("a")).await;
+    let paused = fixture.create(in_partition(&fixture, 1)).await;
+    let claimed = fixture.create(in_partition(&fixture, 2)).await;
+    let cancelled = fixture.create(token(&fixture, "a")).await;
     let creates = vec![
-        fixture.prepare(in_partition(3)),
-        fixture.prepare(of_token("b")),
-        fixture.prepare(in_partition(1)),
+        fixture.prepare(in_partition(&fixture, 3)),
+        fixture.prepare(token(&fixture, "b")),
+        fixture.prepare(in_partition(&fixture, 1)),
     ];
     let mut claim = commit(
         &fixture,
@@ -56,19 +56,43 @@ pub async fn a_transaction_makes_all_of_it(harness: &dyn StoreHarness) {
     assert!(nothing.0.is_empty() && nothing.1.is_empty());
 }
 
+/// A store may keep partitions apart. Then it refuses a transaction over several of them,
+/// and writes nothing.
+pub async fn a_transaction_over_partitions_is_made_or_refused(harness: &dyn StoreHarness) {
+    let fixture = Fixture::new(harness).await;
+    let apart = |number| Draft {
+        partition: Partition::new(number),
+        ..independent()
+    };
+    let fresh = fixture.create(apart(1)).await;
+    let new = fixture.prepare(apart(2));
+    let pause = open(&fixture, &fresh, Event::Pause);
+    let answer = fixture.store.transact(vec![new.clone()], vec![pause]).await;
+    let is_made = match answer.expect("transact") {
+        Transacted::Done { .. } => true,
+        Transacted::Spread => false,
+        refused @ Transacted::Refused { .. } => panic!("nothing stands against it: {refused:?}"),
+    };
+    assert_eq!(is_made, fixture.store.spreads_transactions());
+    let found = fixture.store.get(&[new.id]).await.expect("get");
+    assert_eq!(found[0].is_some(), is_made);
+    let status = fixture.read(fresh.id).await.header.status;
+    assert_eq!(status == Status::Waiting, is_made);
+}
+
 /// If one commit cannot be made, nothing is, neither before nor behind it.
 pub async fn a_refused_transaction_writes_nothing(harness: &dyn StoreHarness) {
     let fixture = Fixture::new(harness).await;
-    let first = fixture.create(in_partition(1)).await;
-    let changed = fixture.create(in_partition(2)).await;
-    let last = fixture.create(in_partition(3)).await;
+    let first = fixture.create(in_partition(&fixture, 1)).await;
+    let changed = fixture.create(in_partition(&fixture, 2)).await;
+    let last = fixture.create(in_partition(&fixture, 3)).await;
     let commits = vec![
         open(&fixture, &first, Event::Pause),
         open(&fixture, &changed, Event::Pause),
         open(&fixture, &last, Event::Pause),
     ];
     let (current, _) = fixture.client(changed.id, Event::Cancel).await;
-    let create = fixture.prepare(in_partition(1));
+    let create = fixture.prepare(in_partition(&fixture, 1));
     let before = fixture.store.counts().await.expect("counts");
     let (place, answer) = refused(&fixture, vec![create.clone()], commits).await;
     let Committed::Conflict(header) = answer else {
@@ -86,10 +110,10 @@ pub async fn a_refused_transaction_writes_nothing(harness: &dyn StoreHarness) {
 /// concerns.
 pub async fn a_refusal_names_its_commit(harness: &dyn StoreHarness) {
     let fixture = Fixture::new(harness).await;
-    let fine = fixture.create(in_partition(1)).await;
-    let first = fixture.create(holding("a")).await;
-    let second = fixture.create(holding("a")).await;
-    let gone = fixture.prepare(in_partition(2));
+    let fine = fixture.create(in_partition(&fixture, 1)).await;
+    let first = fixture.create(fixture.together(holding("a"))).await;
+    let second = fixture.create(fixture.together(holding("a"))).await;
+    let gone = fixture.prepare(in_partition(&fixture, 2));
     let claim = |fresh: &Fresh| {
         commit(
             &fixture,
@@ -136,12 +160,12 @@ pub async fn a_refusal_names_its_commit(harness: &dyn StoreHarness) {
 /// made twice.
 pub async fn a_repeated_transaction_is_answered_like_the_first(harness: &dyn StoreHarness) {
     let fixture = Fixture::new(harness).await;
-    let head = fixture.create(of_token("a")).await;
-    let next = fixture.create(of_token("a")).await;
-    let claimed = fixture.create(in_partition(2)).await;
+    let head = fixture.create(token(&fixture, "a")).await;
+    let next = fixture.create(token(&fixture, "a")).await;
+    let claimed = fixture.create(in_partition(&fixture, 2)).await;
     let creates = vec![
-        fixture.prepare(in_partition(1)),
-        fixture.prepare(of_token("a")),
+        fixture.prepare(in_partition(&fixture, 1)),
+        fixture.prepare(token(&fixture, "a")),
     ];
     let commits = vec![
         open(&fixture, &head, Event::Cancel),
@@ -189,8 +213,8 @@ pub async fn a_repeated_transaction_is_answered_like_the_first(harness: &dyn Sto
 /// with that conflict, and makes nothing.
 pub async fn a_repetition_after_a_change_is_a_conflict(harness: &dyn StoreHarness) {
     let fixture = Fixture::new(harness).await;
-    let fresh = fixture.create(in_partition(1)).await;
-    let creates = vec![fixture.prepare(in_partition(2))];
+    let fresh = fixture.create(in_partition(&fixture, 1)).await;
+    let creates = vec![fixture.prepare(in_partition(&fixture, 2))];
     let commits = vec![open(&fixture, &fresh, Event::Pause)];
     made(&fixture, creates.clone(), commits.clone()).await;
     let (current, _) = fixture.client(fresh.id, Event::Resume).await;
@@ -209,8 +233,8 @@ pub async fn creates_of_one_token_keep_their_order(harness: &dyn StoreHarness) {
     let fixture = Fixture::new(harness).await;
     let mut creates = Vec::new();
     for _ in 0..5 {
-        creates.push(fixture.prepare(of_token("a")));
-        creates.push(fixture.prepare(in_partition(1)));
+        creates.push(fixture.prepare(token(&fixture, "a")));
+        creates.push(fixture.prepare(in_partition(&fixture, 1)));
     }
     // Not the order of their ids.
     creates.reverse();
@@ -238,8 +262,8 @@ pub async fn creates_of_one_token_keep_their_order(harness: &dyn StoreHarness) {
 /// A head ends and another operation of its token is created: that is the next.
 pub async fn a_transaction_hands_a_chain_on(harness: &dyn StoreHarness) {
     let fixture = Fixture::new(harness).await;
-    let head = fixture.create(of_token("a")).await;
-    let new = fixture.prepare(of_token("a"));
+    let head = fixture.create(token(&fixture, "a")).await;
+    let new = fixture.prepare(token(&fixture, "a"));
     let cancel = open(&fixture, &head, Event::Cancel);
     let (_, committed) = made(&fixture, vec![new.clone()], vec![cancel]).await;
     let promoted = committed.into_iter().find_map(|done| done.promoted);
@@ -253,10 +277,10 @@ pub async fn a_transaction_hands_a_chain_on(harness: &dyn StoreHarness) {
 pub async fn neighbours_of_a_chain_may_end_together(harness: &dyn StoreHarness) {
     let fixture = Fixture::new(harness).await;
     for order in [[0, 1], [1, 0]] {
-        let token = fixture.ids.uuid().to_string();
+        let name = fixture.ids.uuid().to_string();
         let mut chain = Vec::new();
         for _ in 0..3 {
-            chain.push(fixture.create(of_token(&token)).await);
+            chain.push(fixture.create(token(&fixture, &name)).await);
         }
         let cancel = |at: usize| open(&fixture, &chain[at], Event::Cancel);
         let commits = order.into_iter().map(cancel).collect();
@@ -281,8 +305,8 @@ pub async fn of_racing_transactions_one_is_made(harness: &dyn StoreHarness) {
     let other = fixture.another(harness).await;
     for _ in 0..10 {
         let (one, two) = (
-            fixture.create(in_partition(1)).await,
-            fixture.create(in_partition(2)).await,
+            fixture.create(in_partition(&fixture, 1)).await,
+            fixture.create(in_partition(&fixture, 2)).await,
         );
         let pause = vec![
             open(&fixture, &one, Event::Pause),
@@ -334,7 +358,7 @@ pub async fn an_id_that_is_taken_refuses_nothing(harness: &dyn StoreHarness) {
     let first = fixture.create(independent()).await;
     let mut same = fixture.prepare(independent());
     same.id = first.id;
-    let new = fixture.prepare(in_partition(1));
+    let new = fixture.prepare(in_partition(&fixture, 1));
     let (created, _) = made(&fixture, vec![same, new.clone()], Vec::new()).await;
     assert!(
         matches!(
@@ -354,7 +378,7 @@ pub async fn a_transaction_of_a_thousand(harness: &dyn StoreHarness) {
     let partitions = fixture.store.partitions().get();
     let draft = |number: usize| {
         let number = u16::try_from(number).unwrap_or(0);
-        in_partition(number % partitions)
+        in_partition(&fixture, number % partitions)
     };
     let old: Vec<NewOperation> = (0..COMMITS).map(|n| fixture.prepare(draft(n))).collect();
     let old = fixture.store_all(old).await;
@@ -378,8 +402,8 @@ pub async fn the_ends_of_a_transaction_are_heard(harness: &dyn StoreHarness) {
     let fixture = Fixture::new(harness).await;
     let mut heard = fixture.store.completions();
     let (one, two) = (
-        fixture.create(in_partition(1)).await,
-        fixture.create(in_partition(2)).await,
+        fixture.create(in_partition(&fixture, 1)).await,
+        fixture.create(in_partition(&fixture, 2)).await,
     );
     let commits = vec![
         open(&fixture, &one, Event::Pause),
@@ -390,11 +414,15 @@ pub async fn the_ends_of_a_transaction_are_heard(harness: &dyn StoreHarness) {
     assert_eq!(first, Ok(two.id));
 }
 
-fn in_partition(number: u16) -> Draft {
-    Draft {
+fn in_partition(fixture: &Fixture, number: u16) -> Draft {
+    fixture.together(Draft {
         partition: Partition::new(number),
         ..independent()
-    }
+    })
+}
+
+fn token(fixture: &Fixture, name: &str) -> Draft {
+    fixture.together(of_token(name))
 }
 
 /// A client's commit on an operation that was just created.

@@ -180,7 +180,7 @@ pub async fn a_transaction_counts_if_it_is_made(harness: &dyn StoreHarness) {
         claim_event(),
         fixture.taking(),
     );
-    let fresh = fixture.prepare(of_token("a"));
+    let fresh = fixture.prepare(fixture.together(of_token("a")));
     let mut missing = claim.clone();
     missing.id = fixture.prepare(independent()).id;
     let refused = fixture.store.transact(vec![fresh.clone()], vec![missing]);

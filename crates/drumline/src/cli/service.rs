@@ -76,7 +76,7 @@ Examples:
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Servers")]
 pub(crate) struct Servers {
-    /// Redis connection URL (state and locks); rediss:// encrypts, `redis+sentinel://HOST,HOST/NAME` asks sentinels
+    /// Redis connection URL (state and locks); rediss:// encrypts, `redis+sentinel://HOST,HOST/NAME` asks sentinels, `redis+cluster://HOST,HOST` is a Redis Cluster
     #[arg(
         long,
         env = "DRUMLINE_REDIS_URL",

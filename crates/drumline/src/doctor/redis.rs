@@ -1,9 +1,11 @@
 //! The check of Redis: its release, its eviction, and its persistence.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use drumline_backend_redis::{
-    MissingRight, Options, SentinelView, ServerInfo, missing_rights, sentinel_views,
+    ClusterView, MissingRight, Options, SentinelView, ServerInfo, cluster_view, inspect_each,
+    missing_rights, sentinel_views,
 };
 use drumline_process::masked;
 use drumline_protocol::text::counted;
@@ -17,20 +19,50 @@ use crate::run::backend::servers::redis_options;
 const SUBJECT: &str = "Redis";
 /// The share of its memory that may be used before an operator should look.
 const FULL_PERCENT: u64 = 80;
+/// The difference between the clocks of two nodes of a cluster that an operator should end:
+/// times to run are judged by each node's own.
+const CLOCKS_APART: Duration = Duration::from_millis(500);
 
 pub(super) async fn check(servers: &Servers) -> Vec<Finding> {
     let options = match redis_options(servers, 1) {
         Ok(options) => options,
         Err(failure) => return vec![Finding::bad(SUBJECT, reasons(&failure.error))],
     };
-    match drumline_backend_redis::inspect(&options).await {
-        Ok(info) => {
-            let mut findings = judge(&info, &masked(&servers.redis_url));
-            findings.extend(waiting(&info, options.wait_replicas));
+    let url = masked(&servers.redis_url);
+    match inspect_each(&options).await {
+        Ok(all) => {
+            let mut findings = Vec::new();
+            let mut is_usable = true;
+            for (node, info) in &all {
+                let place = node.as_deref().unwrap_or(&url);
+                let objections = match node {
+                    Some(_) => info.objections_to_node(),
+                    None => info.objections(),
+                };
+                is_usable &= objections.is_empty();
+                let mut found = judge(info, objections, place);
+                found.extend(waiting(info, options.wait_replicas));
+                if node.is_some() {
+                    for finding in found.iter_mut().skip(1) {
+                        finding.text = format!("{place}: {}", finding.text);
+                    }
+                }
+                findings.extend(found);
+            }
             findings.extend(sentinels(
                 &sentinel_views(&options).await.unwrap_or_default(),
             ));
-            if info.objections().is_empty() {
+            match cluster_view(&options).await {
+                Ok(view) => findings.extend(view.iter().flat_map(|view| cluster(view, &all))),
+                Err(error) => findings.push(Finding::bad(
+                    SUBJECT,
+                    format!(
+                        "the cluster cannot be looked at: {}",
+                        reasons(&error.into())
+                    ),
+                )),
+            }
+            if is_usable {
                 findings.extend(rights(&options).await);
             }
             findings
@@ -46,16 +78,17 @@ pub(super) async fn check(servers: &Servers) -> Vec<Finding> {
     }
 }
 
-fn judge(info: &ServerInfo, url: &str) -> Vec<Finding> {
+/// Judges one server.
+fn judge(info: &ServerInfo, objections: Vec<String>, place: &str) -> Vec<Finding> {
     let mut findings = vec![Finding::ok(
         SUBJECT,
         format!(
-            "{} {} ({}, {}) at {url}",
+            "{} {} ({}, {}) at {place}",
             info.product, info.version, info.mode, info.role
         ),
     )];
     findings.extend(
-        info.objections()
+        objections
             .into_iter()
             .map(|objection| Finding::bad(SUBJECT, objection)),
     );
@@ -161,6 +194,48 @@ fn sentinels(views: &[SentinelView]) -> Vec<Finding> {
     findings
 }
 
+/// Judges a cluster as a whole, and whether each of its nodes may be lost.
+fn cluster(view: &ClusterView, nodes: &[(Option<String>, ServerInfo)]) -> Vec<Finding> {
+    let replicas: u64 = nodes.iter().map(|(_, info)| info.replicas).sum();
+    let mut findings = vec![Finding::ok(
+        SUBJECT,
+        format!(
+            "a cluster of {} with slots, {}, clocks at most {} ms apart",
+            counted(
+                u64::try_from(nodes.len()).unwrap_or(u64::MAX),
+                "node",
+                "nodes"
+            ),
+            counted(replicas, "replica", "replicas"),
+            view.clocks_apart.as_millis()
+        ),
+    )];
+    if view.uncovered > 0 {
+        let text = format!(
+            "{} slots of the cluster have no node: what is in them stands still; start the node that had them, or \
+             look at `redis-cli --cluster check`",
+            view.uncovered
+        );
+        findings.push(Finding::bad(SUBJECT, text));
+    }
+    if view.requires_coverage == Some(true) {
+        let text = "one node that is gone stops all others: set cluster-require-full-coverage no on each node";
+        findings.push(Finding::warn(SUBJECT, text));
+    }
+    if view.clocks_apart > CLOCKS_APART {
+        let text = "the clocks of the nodes differ: operations wake early or late, and ends are listed late; let NTP set them";
+        findings.push(Finding::warn(SUBJECT, text));
+    }
+    for (node, _) in nodes.iter().filter(|(_, info)| info.replicas == 0) {
+        let node = node.as_deref().unwrap_or_default();
+        let text = format!(
+            "the node {node} has no replica: what it has stands still while it is gone; add one"
+        );
+        findings.push(Finding::warn(SUBJECT, text));
+    }
+    findings
+}
+
 /// Tries the rights of the user.
 async fn rights(options: &Options) -> Vec<Finding> {
     match missing_rights(options).await {
@@ -231,7 +306,7 @@ mod tests {
     }
 
     fn worst(info: &ServerInfo) -> Level {
-        let findings = judge(info, "redis://host");
+        let findings = judge(info, info.objections(), "redis://host");
         findings.iter().map(|finding| finding.level).max().unwrap()
     }
 
@@ -270,6 +345,53 @@ mod tests {
         assert_eq!(level(0, 1), Some(Level::Bad));
         assert_eq!(level(1, 1), Some(Level::Warn));
         assert_eq!(level(2, 1), Some(Level::Ok));
+    }
+
+    #[test]
+    fn a_cluster_that_cannot_lose_a_node_is_told() {
+        let well = ClusterView {
+            uncovered: 0,
+            requires_coverage: Some(false),
+            clocks_apart: Duration::from_millis(2),
+        };
+        let told = |view: &ClusterView, replicas| {
+            let info = ServerInfo { replicas, ..info() };
+            let nodes = [
+                (Some("a:1".to_owned()), info.clone()),
+                (Some("b:2".to_owned()), info),
+            ];
+            let found = cluster(view, &nodes).into_iter();
+            let found = found.filter(|finding| finding.level != Level::Ok);
+            found.map(|finding| finding.text).collect::<Vec<_>>()
+        };
+        assert_eq!(told(&well, 1), [""; 0]);
+        assert!(told(&well, 0).join("\n").contains("b:2 has no replica"));
+        for (view, words) in [
+            (
+                ClusterView {
+                    uncovered: 5,
+                    ..well.clone()
+                },
+                "5 slots",
+            ),
+            (
+                ClusterView {
+                    requires_coverage: Some(true),
+                    ..well.clone()
+                },
+                "cluster-require-full-coverage no",
+            ),
+            (
+                ClusterView {
+                    clocks_apart: Duration::from_secs(1),
+                    ..well.clone()
+                },
+                "clocks of the nodes differ",
+            ),
+        ] {
+            let told = told(&view, 1).join("\n");
+            assert!(told.contains(words), "{words}: {told}");
+        }
     }
 
     #[test]

@@ -260,6 +260,11 @@ impl From<Error> for Problem {
                 ErrorCode::INFINITE_LOOP,
                 detail,
             ),
+            Error::TransactionSpread => Self::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                ErrorCode::TRANSACTION_SPREAD,
+                detail,
+            ),
             Error::QueueUnusable { .. } => Self {
                 retry_after: Some(RETRY_UNUSABLE_SECONDS),
                 ..Self::new(

@@ -92,7 +92,7 @@ impl QueueManager {
             // The span is current, and covers all steps.
             let span_of = |_: &CreateOperation| Span::current();
             let planned = self
-                .plan(actor, list, OnFault::Stop, KeyedBy::Create, span_of)
+                .plan(actor, list, OnFault::Stop, KeyedBy::Create, None, span_of)
                 .await;
             let (mut created, offers) = self.store_planned(planned).await;
             self.publish(offers).await;
@@ -144,7 +144,7 @@ impl QueueManager {
         while answers.len() < count {
             let chunk: Vec<KeyedCreate> = list.by_ref().take(CHUNK).collect();
             let planned = self
-                .plan(actor, chunk, on_fault, keyed_by, create_span)
+                .plan(actor, chunk, on_fault, keyed_by, None, create_span)
                 .await;
             let (mut created, offers) = self.store_planned(planned).await;
             publishing.start(self, offers);

@@ -46,20 +46,37 @@ impl Seen {
 }
 
 impl RedisStore {
-    /// Reads the names of some keys. Returns the next cursor, and nothing at the end.
+    /// Reads the names of some keys. Returns the next cursor, and nothing at the end. The
+    /// cursor of a cluster has the number of the node before a dot.
     pub(super) async fn scan(
         &self,
         step: &CheckStep,
         cursor: &str,
     ) -> Result<(Option<String>, Seen)> {
+        let (node, at) = cursor.split_once('.').unwrap_or(("0", cursor));
+        let node: usize = node
+            .parse()
+            .map_err(|_error: std::num::ParseIntError| reply::unexpected())?;
+        let nodes = self.link.each().await?;
+        let Some((place, link)) = nodes.get(node) else {
+            return Ok((None, Seen::default()));
+        };
         let mut scan = redis::cmd("SCAN");
-        scan.arg(cursor)
+        scan.arg(at)
             .arg("MATCH")
             .arg(format!("{}:{{*", self.keys.namespace()))
             .arg("COUNT")
             .arg(step.limit.max(1));
-        let mut answer = Parts::of(self.link.run_one("check", scan).await?)?;
-        let cursor = reply::text(answer.value()?)?;
+        let mut answer = Parts::of(link.run_one("check", scan).await?)?;
+        let at = reply::text(answer.value()?)?;
+        let cursor = match (place, at.as_str()) {
+            (None, "0") => None,
+            (Some(_), "0") => Some(node + 1)
+                .filter(|next| *next < nodes.len())
+                .map(|next| format!("{next}.0")),
+            (None, _) => Some(at),
+            (Some(_), _) => Some(format!("{node}.{at}")),
+        };
         let (mut keys, mut seen) = (answer.parts()?, Seen::default());
         while keys.len() > 0 {
             let key = keys.bytes()?;
@@ -67,7 +84,7 @@ impl RedisStore {
                 seen.add(partition, name);
             }
         }
-        Ok(((cursor != "0").then_some(cursor), seen))
+        Ok((cursor, seen))
     }
 
     /// The partition of a key and its name there, if the partition is checked.

@@ -63,6 +63,7 @@ pages! {
     "TooManyQueues",
     "TooManyRequests",
     "TooMuchExecutionTime",
+    "TransactionSpread",
     "TypeThrottled",
     "Unauthenticated",
     "WorkerLost",

@@ -108,6 +108,13 @@ async fn occur_once(
         Transacted::Done { created, .. } => created,
         // Another manager or a client was faster.
         Transacted::Refused { .. } => return Ok(false),
+        // An occurrence is in the partition of its series.
+        Transacted::Spread => {
+            return Err(store::Error::Unfit(format!(
+                "{} and its occurrence are kept apart",
+                series.id
+            )));
+        }
     };
     let metrics = manager.metrics();
     let tally = manager.tally();

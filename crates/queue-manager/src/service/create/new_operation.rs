@@ -3,7 +3,7 @@
 use drumline_api::{CreateOperation, Origin};
 use drumline_backend::store::{NewOperation, Reservation};
 use drumline_protocol::operation::{first_header, series_header};
-use drumline_protocol::{ChainKey, OperationId, TokenPolicy};
+use drumline_protocol::{ChainKey, OperationId, Partition, TokenPolicy};
 use drumline_telemetry::current_context;
 use tracing::{Span, field};
 use uuid::Uuid;
@@ -22,14 +22,17 @@ pub(super) struct KeyOfCreate {
 }
 
 impl QueueManager {
-    /// A fresh id for an operation.
+    /// A fresh id for an operation; in the partition `beside`, if it is given and the operation
+    /// has no token.
     pub(super) fn fresh_id(
         &self,
         actor: &Actor,
         request: &CreateOperation,
         key: Option<&str>,
+        beside: Option<Partition>,
     ) -> OperationId {
         let partition = match (self.chain(actor, request), key) {
+            (None, _) if let Some(beside) = beside => beside,
             (None, Some(key)) => {
                 key_of(&actor.organization, key).partition(self.store().partitions())
             }
@@ -98,7 +101,11 @@ impl QueueManager {
     }
 
     /// The chain of a new operation, if it is in one.
-    fn chain(&self, actor: &Actor, request: &CreateOperation) -> Option<ChainKey> {
+    pub(in crate::service) fn chain(
+        &self,
+        actor: &Actor,
+        request: &CreateOperation,
+    ) -> Option<ChainKey> {
         if self.is_in_order_of_requests(request) {
             return Some(ChainKey::of_requests(&actor.organization));
         }

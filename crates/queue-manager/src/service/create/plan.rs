@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use drumline_api::CreateOperation;
 use drumline_api::execute::KeyedCreate;
 use drumline_backend::store::{self, NewOperation, Reservation};
-use drumline_protocol::{Operation, OperationId, QueueName};
+use drumline_protocol::{Operation, OperationId, Partition, QueueName};
 use tracing::Span;
 
 use super::lineage::{Lineage, parent_of};
@@ -69,7 +69,8 @@ struct Drafts<'a> {
 }
 
 impl QueueManager {
-    /// Decides about each create of a chunk, up to the first that cuts it. The
+    /// Decides about each create of a chunk, up to the first that cuts it. New operations
+    /// without a token are put into the partition `beside`, if it is given. The
     /// trace of a new operation goes on from the span that `span_of` returns.
     pub(in crate::service) async fn plan(
         &self,
@@ -77,12 +78,13 @@ impl QueueManager {
         chunk: Vec<KeyedCreate>,
         on_fault: OnFault,
         keyed_by: KeyedBy,
+        beside: Option<Partition>,
         span_of: fn(&CreateOperation) -> Span,
     ) -> Vec<Result<PlannedCreate>> {
         let drafts = chunk.into_iter().map(|create| {
             self.check(&create.request)?;
             let KeyedCreate { request, key } = &create;
-            let id = self.fresh_id(actor, request, key.as_deref());
+            let id = self.fresh_id(actor, request, key.as_deref(), beside);
             let reservation = key.as_deref();
             let reservation = reservation.map(|key| self.reservation(actor, key, request, id));
             Ok(Draft {

@@ -123,6 +123,7 @@ fn details(error: &Error) -> Map<String, Value> {
         | Error::TooManyActions { .. }
         | Error::NoBackup
         | Error::NotFrozen
+        | Error::TransactionSpread
         | Error::KeyReused
         | Error::KeySpent { .. }
         | Error::Internal(_) => None,

@@ -94,7 +94,8 @@ impl QueueManager {
         // Both are examined before either is reported: the error names the
         // first request that cannot be executed.
         let author = actor.author();
-        let creates = self.plan_creates(actor, creates).await;
+        let changed = wanted.first().map(|(_, id, _)| *id);
+        let creates = self.plan_creates(actor, creates, changed).await;
         let changes = self.find_changes(actor, wanted).await.and_then(|changes| {
             self.prepare_all(&changes, &author)?;
             Ok(changes)
@@ -121,14 +122,33 @@ impl QueueManager {
         Ok(answers.collect())
     }
 
+    /// Plans the creates of a transaction that also changes this operation. A store that
+    /// keeps partitions apart needs all in one: an operation without a token is put where
+    /// the others are.
     async fn plan_creates(
         &self,
         actor: &Actor,
         list: Vec<(usize, KeyedCreate)>,
+        changed: Option<OperationId>,
     ) -> Result<Creates> {
+        let beside = (!self.store().spreads_transactions()).then(|| {
+            let mut chains = list.iter();
+            let chain = chains.find_map(|(_, create)| self.chain(actor, &create.request));
+            match (chain, changed) {
+                (None, Some(changed)) => changed.partition(),
+                (chain, _) => self.shared.partitions.choose(chain),
+            }
+        });
         let (indexes, list): (Vec<usize>, Vec<KeyedCreate>) = list.into_iter().unzip();
         let planned = self
-            .plan(actor, list, OnFault::Stop, KeyedBy::Plan, create_span)
+            .plan(
+                actor,
+                list,
+                OnFault::Stop,
+                KeyedBy::Plan,
+                beside,
+                create_span,
+            )
             .await;
         let mut creates = Creates::default();
         let mut ids = HashSet::new();
@@ -219,6 +239,7 @@ impl QueueManager {
                     return Ok(());
                 }
                 Transacted::Refused { commit, answer } => (commit, answer),
+                Transacted::Spread => return Err(Error::TransactionSpread),
             };
             // This comes first: the store may have repeated its write after an
             // unclear answer, and found what another caller changed since.

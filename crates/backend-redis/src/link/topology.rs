@@ -1,0 +1,396 @@
+//! The topology of a Redis Cluster: which node has which slots.
+//!
+//! Nodes disagree for a moment after a promotion or a move, and for long where a network
+//! is cut in two. Each promotion and each move has a greater epoch than the one before. So
+//! several nodes are asked, and the answer with the greatest epoch counts.
+
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use futures_util::future::{BoxFuture, FutureExt as _, Shared};
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use parking_lot::Mutex;
+use redis::{Pipeline, RedisResult, Value};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+
+use super::connection::Life;
+use super::error_action;
+use super::growth::Growth;
+use super::server::Settings;
+use crate::clock::Clock;
+use crate::server_info;
+
+/// The slots of every cluster: <https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/>.
+const SLOTS: usize = 16_384;
+/// The shortest time between two questions for the map: a promotion takes seconds.
+const PAUSE: Duration = Duration::from_millis(100);
+/// The time that further nodes have for their answer, once one has answered.
+const OTHERS: Duration = Duration::from_millis(300);
+
+/// The slot of a key: that of its hash tag, if it has one.
+pub(super) fn slot_of(key: &[u8]) -> u16 {
+    let tag = key.iter().position(|byte| *byte == b'{').and_then(|open| {
+        let rest = key.get(open + 1..)?;
+        let close = rest.iter().position(|byte| *byte == b'}')?;
+        rest.get(..close).filter(|tag| !tag.is_empty())
+    });
+    // The number of slots is a power of two below the sums.
+    crc16::State::<crc16::XMODEM>::calculate(tag.unwrap_or(key)) % 16_384
+}
+
+/// The place of a node.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Place {
+    pub(crate) host: String,
+    pub(crate) port: u16,
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}", self.host, self.port)
+    }
+}
+
+/// The nodes that have slots, as known at one time.
+#[derive(Debug, Default)]
+pub(super) struct Map {
+    epoch: u64,
+    /// By slot, the number of its node from 1; 0 for a slot that no node has.
+    owners: Vec<u16>,
+    places: Vec<Place>,
+    /// By node, the numbers that must go on growing there.
+    growths: Vec<Growth>,
+}
+
+impl Map {
+    /// The node that has a slot.
+    pub(super) fn node_of(&self, slot: u16) -> Option<usize> {
+        let owner = self.owners.get(usize::from(slot))?;
+        usize::from(*owner).checked_sub(1)
+    }
+
+    pub(super) const fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    pub(super) fn place(&self, node: usize) -> Option<&Place> {
+        self.places.get(node)
+    }
+
+    pub(super) fn places(&self) -> &[Place] {
+        &self.places
+    }
+
+    pub(super) fn growth(&self, node: usize) -> Option<&Growth> {
+        self.growths.get(node)
+    }
+
+    /// Reads an answer to CLUSTER INFO and one to CLUSTER SLOTS. A node that does not know
+    /// its own address gives none: then it is the one that was asked.
+    fn read(asked: &Place, info: &str, slots: &Value) -> Option<Self> {
+        let mut map = Self {
+            epoch: epoch_in(info)?,
+            owners: vec![0; SLOTS],
+            ..Self::default()
+        };
+        let Value::Array(ranges) = slots else {
+            return None;
+        };
+        for range in ranges {
+            let Value::Array(range) = range else {
+                return None;
+            };
+            let [
+                Value::Int(first),
+                Value::Int(last),
+                Value::Array(primary),
+                ..,
+            ] = range.as_slice()
+            else {
+                return None;
+            };
+            let [host, Value::Int(port), ..] = primary.as_slice() else {
+                return None;
+            };
+            let host = match host {
+                Value::BulkString(host) => String::from_utf8_lossy(host).into_owned(),
+                Value::SimpleString(host) => host.clone(),
+                _ => String::new(),
+            };
+            let host = match host.as_str() {
+                "" | "?" => asked.host.clone(),
+                _ => host,
+            };
+            let port = u16::try_from(*port).ok()?;
+            let place = Place { host, port };
+            let node = map.places.iter().position(|known| *known == place);
+            let node = node.unwrap_or_else(|| {
+                map.places.push(place);
+                map.places.len() - 1
+            });
+            let owner = u16::try_from(node + 1).ok()?;
+            let slots = usize::try_from(*first).ok()?..=usize::try_from(*last).ok()?;
+            map.owners.get_mut(slots)?.fill(owner);
+        }
+        Some(map)
+    }
+}
+
+/// The epoch of an answer to CLUSTER INFO.
+pub(super) fn epoch_of(info: Option<&Value>) -> Option<u64> {
+    match info? {
+        Value::BulkString(info) => epoch_in(&String::from_utf8_lossy(info)),
+        Value::VerbatimString { text, .. } => epoch_in(text),
+        _ => None,
+    }
+}
+
+fn epoch_in(info: &str) -> Option<u64> {
+    server_info::field(info, "cluster_current_epoch")
+        .parse()
+        .ok()
+}
+
+/// The ticks of a store, each with the probe beside it.
+struct Numbers {
+    clock: Arc<Clock>,
+    ticks: Vec<[String; 2]>,
+}
+
+impl PartialEq for Map {
+    fn eq(&self, other: &Self) -> bool {
+        let of = |map: &Self| (map.epoch, map.places.clone());
+        of(self) == of(other) && self.owners == other.owners
+    }
+}
+
+/// A question for the map, which all wait for who doubt the one that they have. Each of them
+/// takes the answer over.
+type Question = Shared<BoxFuture<'static, RedisResult<Arc<Map>>>>;
+
+/// The knowledge about a cluster; shared by all links of a store.
+pub(super) struct Topology {
+    settings: Settings,
+    seeds: Vec<Place>,
+    numbers: OnceLock<Numbers>,
+    known: watch::Sender<Arc<Map>>,
+    /// The last question for the map, and the time when it was asked.
+    // The lock is held for a moment, never across an await.
+    asked: Mutex<Option<(Question, Instant)>>,
+}
+
+impl Topology {
+    pub(super) fn new(settings: Settings, seeds: Vec<Place>) -> Self {
+        Self {
+            settings,
+            seeds,
+            numbers: OnceLock::new(),
+            known: watch::Sender::default(),
+            asked: Mutex::default(),
+        }
+    }
+
+    /// The map; asks for it, if there is none yet.
+    pub(super) async fn map(&self) -> RedisResult<Arc<Map>> {
+        let map = self.current();
+        if !map.places.is_empty() {
+            return Ok(map);
+        }
+        self.ask_again(&map).await?;
+        Ok(self.current())
+    }
+
+    fn current(&self) -> Arc<Map> {
+        Arc::clone(&self.known.borrow())
+    }
+
+    /// Reads the map again, unless that has happened since this map was made. Cancel-safe.
+    pub(super) async fn doubt(&self, map: &Arc<Map>) {
+        if let Err(error) = self.ask_again(map).await {
+            tracing::debug!(%error, "no node of the cluster tells where the slots are");
+        }
+    }
+
+    /// Waits until another map than the one of this moment is known. Cancel-safe.
+    pub(super) async fn changed(&self) {
+        let mut known = self.known.subscribe();
+        // The sender lives as long as the topology.
+        let _closed = known.changed().await;
+    }
+
+    /// Keeps these ticks growing on every node that comes from now on.
+    pub(super) fn require_growth(
+        &self,
+        clock: Arc<Clock>,
+        ticks: Vec<[String; 2]>,
+        lives: &HashMap<Place, Life>,
+    ) {
+        self.numbers.get_or_init(|| Numbers { clock, ticks });
+        self.known
+            .send_modify(|known| *known = Arc::new(self.with_growths(known, lives)));
+    }
+
+    /// The map with the numbers of each node, whose life now may be known.
+    fn with_growths(&self, map: &Map, lives: &HashMap<Place, Life>) -> Map {
+        let nodes = map.places.iter().enumerate();
+        let growths = self.numbers.get().map(|Numbers { clock, ticks }| {
+            let growth = nodes.map(|(node, place)| {
+                let is_there = |keys: &&[String; 2]| {
+                    let [_, tick] = *keys;
+                    map.node_of(slot_of(tick.as_bytes())) == Some(node)
+                };
+                let calls = ticks.iter().filter(is_there).map(|keys| keys.to_vec());
+                let life = lives.get(place).map(Arc::clone);
+                Growth::of_node(Arc::clone(clock), calls.collect(), life)
+            });
+            growth.collect()
+        });
+        Map {
+            epoch: map.epoch,
+            owners: map.owners.clone(),
+            places: map.places.clone(),
+            growths: growths.unwrap_or_default(),
+        }
+    }
+
+    async fn ask_again(&self, doubted: &Arc<Map>) -> RedisResult<()> {
+        let Some(question) = self.question(doubted) else {
+            return Ok(());
+        };
+        let found = question.await?;
+        self.known.send_if_modified(|known| {
+            // An older answer comes from a node that has missed the last change.
+            if found.epoch < known.epoch || *found == **known {
+                return false;
+            }
+            let (nodes, epoch) = (found.places.len(), found.epoch);
+            tracing::debug!(nodes, epoch, "the slots of the Redis Cluster are known");
+            *known = Arc::new(self.with_growths(&found, &HashMap::new()));
+            true
+        });
+        Ok(())
+    }
+
+    /// The question for the map that is under way, or another one; `None` if another map than
+    /// the doubted one is known.
+    fn question(&self, doubted: &Arc<Map>) -> Option<Question> {
+        let mut slot = self.asked.lock();
+        let known = self.current();
+        if !Arc::ptr_eq(&known, doubted) && !known.places.is_empty() {
+            return None;
+        }
+        if let Some((question, _)) = &*slot
+            && question.peek().is_none()
+        {
+            return Some(question.clone());
+        }
+        let begin = slot.as_ref().map(|(_, begun)| *begun + PAUSE);
+        let seeds = self
+            .seeds
+            .iter()
+            .filter(|seed| !known.places.contains(seed));
+        let places: Vec<Place> = known.places.iter().chain(seeds).cloned().collect();
+        let settings = self.settings.clone();
+        let asking = async move {
+            if let Some(begin) = begin {
+                sleep_until(begin).await;
+            }
+            latest(&settings, places).await.map(Arc::new)
+        };
+        let question = asking.boxed().shared();
+        *slot = Some((question.clone(), Instant::now()));
+        Some(question)
+    }
+}
+
+/// The latest of the maps that the nodes at these places know.
+async fn latest(settings: &Settings, places: Vec<Place>) -> RedisResult<Map> {
+    let asked = places.into_iter().map(|place| ask(settings, place));
+    let mut answers: FuturesUnordered<_> = asked.collect();
+    let (mut best, mut failure) = (None::<Map>, None);
+    let mut deadline = Instant::now() + settings.connect_timeout * 2;
+    while let Ok(Some(answer)) = timeout_at(deadline, answers.next()).await {
+        match answer {
+            Ok(map) => {
+                deadline = deadline.min(Instant::now() + OTHERS);
+                if best.as_ref().is_none_or(|best| map.epoch > best.epoch) {
+                    best = Some(map);
+                }
+            }
+            Err(error) => failure = Some(error),
+        }
+    }
+    best.ok_or_else(|| failure.unwrap_or_else(error_action::silent))
+}
+
+/// The map that the node at a place knows.
+async fn ask(settings: &Settings, place: Place) -> RedisResult<Map> {
+    let asking = async {
+        let address = settings.address.at(&place.host, place.port);
+        let connected = address.connect(&settings.config).await?;
+        let mut questions = Pipeline::new();
+        questions
+            .cmd("CLUSTER")
+            .arg("INFO")
+            .cmd("CLUSTER")
+            .arg("SLOTS");
+        let mut connection = connected.connection.clone();
+        let (info, slots): (String, Value) = questions.query_async(&mut connection).await?;
+        let map = Map::read(&place, &info, &slots);
+        map.filter(|map| !map.places.is_empty())
+            .ok_or_else(error_action::uncovered)
+    };
+    match timeout(settings.connect_timeout, asking).await {
+        Ok(answer) => answer,
+        Err(_elapsed) => Err(error_action::silent()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slot_is_that_of_the_hash_tag() {
+        // The example of the specification.
+        assert_eq!(slot_of(b"123456789"), 12_739);
+        assert_eq!(slot_of(b"a:{123456789}:b"), 12_739);
+        assert_eq!(
+            slot_of(b"{}x"),
+            crc16::State::<crc16::XMODEM>::calculate(b"{}x") % 16_384
+        );
+        assert_ne!(slot_of(b"{1}"), slot_of(b"{2}"));
+    }
+
+    #[test]
+    fn a_node_without_an_address_is_the_one_that_was_asked() {
+        let text = |text: &str| Value::BulkString(text.as_bytes().to_vec());
+        let range = |first, last, host: &str, port| {
+            let node = Value::Array(vec![
+                text(host),
+                Value::Int(port),
+                text("id"),
+                Value::Array(vec![]),
+            ]);
+            Value::Array(vec![Value::Int(first), Value::Int(last), node])
+        };
+        let asked = Place {
+            host: "here".to_owned(),
+            port: 1,
+        };
+        let slots = Value::Array(vec![range(0, 99, "", 1), range(200, 16_383, "there", 2)]);
+        let map = Map::read(&asked, "cluster_current_epoch:7\r\n", &slots).expect("a map");
+        assert_eq!(map.epoch, 7);
+        let place = |slot| {
+            map.node_of(slot)
+                .and_then(|node| map.place(node))
+                .map(Place::to_string)
+        };
+        assert_eq!(place(99).as_deref(), Some("here:1"));
+        assert_eq!(place(100), None);
+        assert_eq!(place(16_383).as_deref(), Some("there:2"));
+        assert!(Map::read(&asked, "", &slots).is_none());
+    }
+}
