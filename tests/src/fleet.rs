@@ -115,8 +115,8 @@ impl Process {
 /// Servers, managers and workers.
 #[derive(Debug)]
 pub struct Fleet {
-    /// The private Redis.
-    pub redis: RedisServer,
+    /// The private Redis, or one server of a group.
+    pub redis: Arc<RedisServer>,
     /// Its address, as the processes have it.
     redis_url: String,
     /// The private RabbitMQ, or one node of it.
@@ -164,7 +164,8 @@ impl Fleet {
         let redis = RedisServer::start_with(options);
         let (redis, rabbit) = tokio::try_join!(redis, RabbitServer::start())?;
         let redis_url = secrets::with_user(&redis.url());
-        Self::start_at(name, size, (redis, redis_url), rabbit.into(), environment).await
+        let redis = (redis.into(), redis_url);
+        Self::start_at(name, size, redis, rabbit.into(), environment).await
     }
 
     /// Starts managers and workers on servers that have data already, with these
@@ -175,10 +176,11 @@ impl Fleet {
     pub async fn start_on(
         name: &str,
         size: Size,
-        redis: RedisServer,
+        redis: impl Into<Arc<RedisServer>>,
         rabbit: impl Into<Arc<RabbitServer>>,
         environment: Vec<(String, String)>,
     ) -> Result<Self> {
+        let redis: Arc<RedisServer> = redis.into();
         let redis_url = redis.url();
         Self::start_at(name, size, (redis, redis_url), rabbit.into(), environment).await
     }
@@ -186,7 +188,7 @@ impl Fleet {
     async fn start_at(
         name: &str,
         size: Size,
-        (redis, redis_url): (RedisServer, String),
+        (redis, redis_url): (Arc<RedisServer>, String),
         rabbit: Arc<RabbitServer>,
         environment: Vec<(String, String)>,
     ) -> Result<Self> {

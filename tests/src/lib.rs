@@ -8,6 +8,7 @@ pub mod api;
 pub mod data_set;
 pub mod fleet;
 pub mod load;
+pub mod losses;
 pub mod memory;
 pub mod ports;
 pub mod secrets;

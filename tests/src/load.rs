@@ -329,7 +329,7 @@ pub async fn judged_without_calls(fleet: &Fleet, operations: &[Value]) -> Result
 }
 
 /// Refuses a verdict that is not good.
-fn good(fleet: &Fleet, verdict: &Verdict) -> Result<()> {
+pub(crate) fn good(fleet: &Fleet, verdict: &Verdict) -> Result<()> {
     let faults = verdict.faults();
     ensure!(
         faults.is_empty(),
@@ -344,7 +344,11 @@ fn good(fleet: &Fleet, verdict: &Verdict) -> Result<()> {
 
 /// Everything that is known about the operations of a fleet. The history is read of those that
 /// have not simply run once: their locks are judged by it.
-async fn evidence(fleet: &Fleet, operations: &[Value], disturbed: &Disturbed) -> Result<Evidence> {
+pub(crate) async fn evidence(
+    fleet: &Fleet,
+    operations: &[Value],
+    disturbed: &Disturbed,
+) -> Result<Evidence> {
     let api = fleet.api(0);
     let clocks = Clocks::read()?;
     let mut finals = Vec::new();

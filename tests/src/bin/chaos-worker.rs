@@ -20,9 +20,18 @@ fn setting(name: &str) -> Result<String> {
     std::env::var(name).with_context(|| format!("{name} is not set"))
 }
 
+/// The number of replicas that a change waits for: none unless it is set.
+fn wait_replicas() -> Result<u16> {
+    match setting("DRUMLINE_REDIS_WAIT_REPLICAS") {
+        Ok(number) => Ok(number.parse()?),
+        Err(_not_set) => Ok(0),
+    }
+}
+
 async fn connect() -> Result<Arc<RedisStore>> {
     let options = drumline_backend_redis::Options {
         url: setting("DRUMLINE_REDIS_URL")?,
+        wait_replicas: wait_replicas()?,
         ..drumline_backend_redis::Options::default()
     };
     Ok(Arc::new(RedisStore::connect(&options).await?))

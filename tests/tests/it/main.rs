@@ -2,6 +2,7 @@
 
 mod batches;
 mod bypass;
+mod cluster;
 mod commands;
 mod data_set;
 mod drill;
@@ -14,6 +15,7 @@ mod large;
 mod mixed_fleet;
 mod nodes;
 mod pauses;
+mod promotions;
 mod recurrence;
 mod replay;
 mod rolling;
