@@ -71,6 +71,11 @@ impl Keys {
         }
     }
 
+    /// Returns true if the partitions may be on several servers.
+    pub(crate) const fn is_spread(&self) -> bool {
+        self.is_spread
+    }
+
     /// The number of partitions that one script may touch, if it may touch many on one
     /// server.
     pub(crate) const fn at_once(&self, many: usize) -> usize {

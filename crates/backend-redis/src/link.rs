@@ -29,7 +29,7 @@ mod store_identity;
 mod topology;
 
 use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use drumline_backend::Random;
@@ -80,10 +80,7 @@ struct Inner {
 }
 
 enum Servers {
-    One {
-        server: Arc<Server>,
-        growth: Arc<OnceLock<Growth>>,
-    },
+    One(Arc<Server>),
     Cluster(Box<Cluster>),
 }
 
@@ -111,12 +108,10 @@ impl Link {
             response_timeout: options.response_timeout,
             patience: options.patience,
             identity: Arc::default(),
+            growth: Arc::default(),
         };
         let servers = match settings.address.seeds() {
-            None => Servers::One {
-                server: Arc::new(Server::new(settings.clone())),
-                growth: Arc::default(),
-            },
+            None => Servers::One(Arc::new(Server::new(settings.clone()))),
             Some(seeds) => {
                 let topology = Topology::new(settings.clone(), seeds.to_vec());
                 let cluster = Cluster::new(Arc::new(topology), settings.clone());
@@ -139,10 +134,7 @@ impl Link {
     pub(crate) fn another(&self) -> Self {
         let settings = self.0.settings.clone();
         let servers = match &self.0.servers {
-            Servers::One { growth, .. } => Servers::One {
-                server: Arc::new(Server::new(settings.clone())),
-                growth: Arc::clone(growth),
-            },
+            Servers::One(_) => Servers::One(Arc::new(Server::new(settings.clone()))),
             Servers::Cluster(cluster) => {
                 let topology = Arc::clone(cluster.topology());
                 Servers::Cluster(Box::new(Cluster::new(topology, settings.clone())))
@@ -154,6 +146,14 @@ impl Link {
     /// Returns true if the servers are the nodes of a cluster.
     pub(crate) fn is_cluster(&self) -> bool {
         matches!(self.0.servers, Servers::Cluster(_))
+    }
+
+    /// The epoch of a cluster, as far as it is known.
+    pub(crate) fn epoch(&self) -> Option<u64> {
+        match &self.0.servers {
+            Servers::One(_) => None,
+            Servers::Cluster(cluster) => Some(cluster.topology().epoch()),
+        }
     }
 
     /// A link to each server that has keys, with its place in a cluster, over the
@@ -170,11 +170,8 @@ impl Link {
         Ok(servers
             .into_iter()
             .map(|(place, server)| {
-                let servers = Servers::One {
-                    server,
-                    growth: Arc::default(),
-                };
-                (Some(place), Self::to(self.0.settings.clone(), servers))
+                let link = Self::to(self.0.settings.clone(), Servers::One(server));
+                (Some(place), link)
             })
             .collect())
     }
@@ -201,7 +198,7 @@ impl Link {
     /// When one is not available at once.
     pub(crate) async fn life(&self) -> Result<(Life, Instant)> {
         let life = match &self.0.servers {
-            Servers::One { server, .. } => server.life().await,
+            Servers::One(server) => server.life().await,
             Servers::Cluster(cluster) => cluster.life().await,
         };
         life.map_err(|error| unavailable("connecting", error))
@@ -214,37 +211,35 @@ impl Link {
     /// As [`Self::life`].
     pub(crate) async fn require_growth(&self, clock: Arc<Clock>, keys: &Keys) -> Result<()> {
         match &self.0.servers {
-            Servers::One { growth, .. } => {
+            Servers::One(_) => {
                 let (life, _heard) = self.life().await?;
-                growth.get_or_init(|| Growth::new(clock, &keys.probe(), &keys.ticks(), life));
+                let growth = || Growth::new(clock, keys.probe(), keys.ticks(), life);
+                self.0.settings.growth.get_or_init(growth);
             }
             Servers::Cluster(cluster) => {
-                let lives = cluster.lives().await;
-                let lives = lives.map_err(|error| unavailable("connecting", error))?;
-                let ticks = keys.ticks_with_probes();
                 let topology = cluster.topology();
-                topology.require_growth(clock, ticks, &lives);
+                topology.require_growth(clock, keys.ticks_with_probes());
             }
         }
         Ok(())
     }
 
     /// Makes a connection to the same servers that listens to channels: a node of a cluster
-    /// tells what was published on any.
-    /// Names the primary that it leads to, if sentinels have named it.
+    /// tells what was published on any. Names the primary that it leads to, if sentinels have
+    /// named it, or the node.
     pub(crate) async fn listen(&self) -> RedisResult<(PubSub, Option<Primary>)> {
         match &self.0.servers {
-            Servers::One { .. } => self.0.settings.address.listen().await,
-            Servers::Cluster(cluster) => cluster.listen().await,
+            Servers::One(_) => self.0.settings.address.listen().await,
+            Servers::Cluster(cluster) => cluster.listen(&self.0.random).await,
         }
     }
 
-    /// Waits until the sentinels name another primary than this one, or the nodes of a
-    /// cluster have changed. Cancel-safe.
+    /// Waits until the sentinels name another primary than this one, or the node of a
+    /// cluster has no slots any more. Cancel-safe.
     pub(crate) async fn moved(&self, from: Option<&Primary>) {
         match &self.0.servers {
-            Servers::One { .. } => self.0.settings.address.moved(from).await,
-            Servers::Cluster(cluster) => cluster.topology().changed().await,
+            Servers::One(_) => self.0.settings.address.moved(from).await,
+            Servers::Cluster(cluster) => cluster.topology().without(from).await,
         }
     }
 
@@ -356,9 +351,38 @@ impl Link {
     /// as it is polled.
     pub(crate) async fn follow(&self, clock: &Clock) {
         match &self.0.servers {
-            Servers::One { .. } => std::future::pending().await,
+            Servers::One(_) => std::future::pending().await,
             Servers::Cluster(cluster) => cluster.follow(clock, &self.0.random).await,
         }
+    }
+
+    /// Runs commands as [`Self::run`] does. Where some servers of a cluster answer and others do
+    /// not, it repeats nothing, and returns `None` for each command without an answer.
+    ///
+    /// # Errors
+    /// As [`Self::run`], when none is answered.
+    pub(crate) async fn run_some(
+        &self,
+        what: &'static str,
+        commands: &Pipeline,
+    ) -> Result<Vec<Option<Value>>> {
+        if let Servers::Cluster(cluster) = &self.0.servers
+            && !commands.is_empty()
+        {
+            let mut answered = Answered::default();
+            let attempt = cluster.attempt(commands, &mut answered, self.response_timeout());
+            match attempt.await {
+                Ok((answers, _lives)) => return Ok(answers.into_iter().map(Some).collect()),
+                Err(Failed { error, .. }) => {
+                    if let Some(some) = answered.some() {
+                        tracing::debug!(what, %error, "some servers have not answered");
+                        return Ok(some);
+                    }
+                }
+            }
+        }
+        let answers = self.run(what, commands).await?;
+        Ok(answers.into_iter().map(Some).collect())
     }
 
     /// Runs one command once, for a caller that wants to know the state of the
@@ -384,9 +408,7 @@ impl Link {
         timeout: Duration,
     ) -> Result<(Vec<Value>, Life), Failed> {
         match &self.0.servers {
-            Servers::One { server, growth } => {
-                server.attempt(commands, timeout, growth.get()).await
-            }
+            Servers::One(server) => server.attempt(commands, timeout, None).await,
             Servers::Cluster(cluster) => cluster.attempt(commands, answered, timeout).await,
         }
     }
@@ -394,7 +416,7 @@ impl Link {
     /// Replaces the connection to a server in this life, because another connection has
     /// found the server in another one.
     pub(crate) fn leave(&self, life: &Life) {
-        if let Servers::One { server, .. } = &self.0.servers {
+        if let Servers::One(server) = &self.0.servers {
             server.leave(life);
         }
     }

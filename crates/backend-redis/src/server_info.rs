@@ -9,6 +9,9 @@ use crate::reply::{self, Parts};
 
 /// The oldest release that has every command that the scripts use.
 const OLDEST: (u32, u32) = (6, 2);
+/// The oldest release of a node of a cluster that refuses a script before it begins when its
+/// slot moves.
+const OLDEST_NODE: (u32, u32) = (7, 0);
 
 /// The facts that a Redis reports about itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,11 +76,11 @@ pub(crate) async fn read(link: &Link) -> Result<ServerInfo> {
 /// Returns the nodes that have slots, with their places.
 ///
 /// # Errors
-/// When one is unavailable or refuses the credentials.
-pub async fn inspect_each(options: &Options) -> Result<Vec<(Option<String>, ServerInfo)>> {
+/// When no node names the others.
+pub async fn inspect_each(options: &Options) -> Result<Vec<(Option<String>, Result<ServerInfo>)>> {
     let mut servers = Vec::new();
     for (place, link) in Link::new(options)?.each().await? {
-        servers.push((place.map(|place| place.to_string()), read(&link).await?));
+        servers.push((place.map(|place| place.to_string()), read(&link).await));
     }
     Ok(servers)
 }
@@ -85,11 +88,19 @@ pub async fn inspect_each(options: &Options) -> Result<Vec<(Option<String>, Serv
 /// The run ids of the servers alone.
 pub(crate) async fn run_id(link: &Link) -> Result<String> {
     let mut ids = Vec::new();
-    for (_place, server) in link.each().await? {
+    for (place, server) in link.each().await? {
         let mut info = redis::cmd("INFO");
         info.arg("server");
-        let text = reply::text(server.run_one("info", info).await?)?;
-        ids.push(field(&text, "run_id").to_owned());
+        let answer = match place {
+            None => server.run_one("info", info).await,
+            Some(_) => server.run_once("info", info).await,
+        };
+        match answer {
+            Ok(text) => ids.push(field(&reply::text(text)?, "run_id").to_owned()),
+            // It counts as another server when it comes back.
+            Err(error) if place.is_none() => return Err(error),
+            Err(error) => tracing::debug!(?place, %error, "a node does not answer"),
+        }
     }
     ids.sort_unstable();
     Ok(ids.join("+"))
@@ -111,10 +122,11 @@ impl ServerInfo {
 
     fn objections_to(&self, is_node: bool) -> Vec<String> {
         let mut objections = Vec::new();
-        if !self.is_recent() {
+        let oldest = if is_node { OLDEST_NODE } else { OLDEST };
+        if self.release() < oldest {
             objections.push(format!(
                 "{} {} is too old: Redis {}.{} or later is needed",
-                self.product, self.version, OLDEST.0, OLDEST.1
+                self.product, self.version, oldest.0, oldest.1
             ));
         }
         if self.max_memory_policy != "noeviction" {
@@ -201,13 +213,12 @@ impl ServerInfo {
         Err(Error::Unfit(format!("{node}{}", objections.join("; "))))
     }
 
-    fn is_recent(&self) -> bool {
+    fn release(&self) -> (u32, u32) {
         let mut numbers = self
             .compatible
             .split('.')
             .map(|part| part.parse().unwrap_or(0));
-        let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
-        version >= OLDEST
+        (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
     }
 }
 

@@ -119,10 +119,7 @@ impl RedisStore {
                     .to_owned(),
             ));
         }
-        for (place, server) in link.each().await? {
-            let info = server_info::read(&server).await?;
-            info.judge(place.as_ref())?;
-        }
+        judge_all(&link).await?;
         let partitions = store_format::settle(&link, namespace, options.partitions).await?;
         let clock = Arc::new(Clock::start(&link).await?);
         let mut tasks = JoinSet::new();
@@ -193,8 +190,13 @@ impl RedisStore {
     /// When a server is unavailable.
     pub async fn risks(&self) -> Result<BTreeSet<String>> {
         let mut risks = BTreeSet::new();
-        for (_place, server) in self.link.each().await? {
-            risks.extend(server_info::read(&server).await?.risks());
+        for (place, server) in self.link.each().await? {
+            match server_info::read(&server).await {
+                Ok(info) => risks.extend(info.risks()),
+                // The other nodes are used meanwhile.
+                Err(error) if place.is_none() => return Err(error),
+                Err(error) => tracing::debug!(?place, %error, "a node does not answer"),
+            }
         }
         Ok(risks)
     }
@@ -209,6 +211,31 @@ impl RedisStore {
 
     pub(crate) fn keys(&self) -> &Keys {
         &self.keys
+    }
+}
+
+/// Fails if one of the servers must not be used. The others of a cluster are used while a node
+/// is gone.
+async fn judge_all(link: &Link) -> Result<()> {
+    let (mut is_any, mut failure) = (false, None);
+    for (place, server) in link.each().await? {
+        match server_info::read(&server).await {
+            Ok(info) => {
+                info.judge(place.as_ref())?;
+                is_any = true;
+            }
+            Err(error @ Error::Unavailable { .. }) => {
+                if let Some(place) = place {
+                    tracing::warn!(%place, %error, "a node of the Redis Cluster is gone: what it has waits");
+                }
+                failure = Some(error);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    match failure {
+        Some(failure) if !is_any => Err(failure),
+        _ => Ok(()),
     }
 }
 

@@ -33,6 +33,7 @@ pub(crate) async fn settle(
     let value = match reply::maybe_bytes(link.run_one("meta", get.clone()).await?)? {
         Some(value) => reply::text(Value::BulkString(value))?,
         None => {
+            has_no_partitions(link, namespace).await?;
             let mut commands = redis::pipe();
             commands.cmd("SET").arg(&key).arg(write(wanted)).arg("NX");
             commands.add_command(get);
@@ -50,6 +51,29 @@ pub(crate) async fn settle(
     }
     link.require_identity(StoreIdentity { key, value });
     Ok(count)
+}
+
+/// Fails if a cluster has partitions of a store whose shape is gone with its node: with another
+/// number of partitions, tokens would change theirs.
+async fn has_no_partitions(link: &Link, namespace: &str) -> Result<()> {
+    if !link.is_cluster() {
+        return Ok(());
+    }
+    let all = Keys::spread(namespace, PartitionCount::MAX);
+    let mut commands = redis::pipe();
+    for of in all.partitions() {
+        commands.cmd("EXISTS").arg(of.tick());
+    }
+    for answer in link.run("meta", &commands).await? {
+        if reply::number(answer)? > 0 {
+            return Err(Error::Unfit(format!(
+                "the cluster has operations and has lost {}, the shape of their store: restore that node, or write the \
+                 key as it was",
+                keys::meta(namespace)
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// Raises the minor version that the store holds, unless it is as high; returns

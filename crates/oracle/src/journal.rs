@@ -157,7 +157,8 @@ pub struct History {
 }
 
 impl History {
-    /// Reads whole journals.
+    /// Reads whole journals. Without a last line that is being written: its end of line is
+    /// not there yet.
     ///
     /// # Errors
     /// When a file cannot be read, or a line is none.
@@ -167,7 +168,8 @@ impl History {
             let path = path.as_ref();
             let text = std::fs::read_to_string(path)
                 .with_context(|| format!("read {}", path.display()))?;
-            for line in text.lines() {
+            let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+            for line in whole.lines() {
                 let line = serde_json::from_str(line);
                 lines.push(line.with_context(|| format!("a line of {}", path.display()))?);
             }
@@ -228,4 +230,23 @@ impl Journal {
 pub fn now_ns() -> u64 {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
     u64::try_from(now.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(now.tv_nsec).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_that_is_being_written_is_left_out() {
+        let path = std::env::temp_dir().join(format!("journal-{}.jsonl", std::process::id()));
+        let journal = Journal::open(&path).unwrap();
+        let alive = Line::Alive(Alive { pid: 1, at_ns: 2 });
+        journal.append(&alive).unwrap();
+        let read = |path: &Path| History::read(&[path]).map(|history| history.alive.len());
+        (&journal.0).write_all(b"{\"kind\":").unwrap();
+        assert_eq!(read(&path).unwrap(), 1);
+        (&journal.0).write_all(b"\n").unwrap();
+        assert!(read(&path).is_err(), "a whole line is one");
+        std::fs::remove_file(&path).unwrap();
+    }
 }

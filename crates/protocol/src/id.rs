@@ -26,11 +26,17 @@ impl PartitionCount {
         None => NonZeroU16::MIN,
     });
 
+    /// The most partitions of a store.
+    pub const MAX: Self = Self(match NonZeroU16::new(4096) {
+        Some(count) => count,
+        None => NonZeroU16::MAX,
+    });
+
     /// Returns `None` unless `1 <= count <= 4096`.
     #[must_use]
     pub fn new(count: u16) -> Option<Self> {
         match NonZeroU16::new(count) {
-            Some(count) if count.get() <= 4096 => Some(Self(count)),
+            Some(count) if count <= Self::MAX.0 => Some(Self(count)),
             Some(_) | None => None,
         }
     }

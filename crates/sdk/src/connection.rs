@@ -50,7 +50,8 @@ impl Default for Connection {
 impl Connection {
     /// Returns a connection to `redis://[user:password@]host[:port][/db]` and
     /// `amqp://user:password@host[:port][/vhost]` (or `amqps://…`). Redis may be behind
-    /// sentinels: `redis+sentinel://[user:password@]host[:port],…/name[/db]`. The URLs of
+    /// sentinels: `redis+sentinel://[user:password@]host[:port],…/name[/db]`, or a cluster:
+    /// `redis+cluster://[user:password@]host[:port],…`. The URLs of
     /// several nodes of a RabbitMQ cluster are separated by commas. The URLs are checked by
     /// [`Self::connect`].
     pub fn to(redis_url: impl Into<String>, amqp_url: impl Into<String>) -> Self {

@@ -3,6 +3,7 @@
 //! Completed, but for what replication has lost and the managers have counted.
 
 mod cost;
+mod keys;
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -82,7 +83,7 @@ async fn creates(
 ) -> Result<Vec<Accepted>> {
     let mut all: Vec<Accepted> = Vec::new();
     while !*end.borrow() {
-        let (place, has_token) = (all.len() / 2, all.len() % 2 == 0);
+        let (place, has_token) = (all.len() / 2, all.len().is_multiple_of(2));
         let (token, index, ms) = if has_token {
             (first + place / PER_TOKEN, place % PER_TOKEN, TOKEN_MS)
         } else {

@@ -90,7 +90,7 @@ async fn creates(
 ) -> Result<Vec<Accepted>> {
     let mut all: Vec<Accepted> = Vec::new();
     while !*end.borrow() {
-        let (place, has_token) = (all.len() / 2, all.len() % 2 == 0);
+        let (place, has_token) = (all.len() / 2, all.len().is_multiple_of(2));
         let (token, index) = if has_token {
             (first + place / PER_TOKEN, place % PER_TOKEN)
         } else {

@@ -242,7 +242,7 @@ impl World {
             unreachable!("it holds nothing");
         };
         match self.store().renew(id, holding(fence)) {
-            Renewal::Held { .. } => {}
+            Renewal::Held { .. } | Renewal::Unanswered => {}
             Renewal::Lost => self.workers[at] = Worker::Idle,
         }
     }

@@ -19,12 +19,12 @@ use futures_util::future::join_all;
 use parking_lot::Mutex;
 use redis::aio::PubSub;
 use redis::{Arg, Cmd, Pipeline, RedisResult, Value};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::connection::Life;
 use super::error_action::{self, ErrorAction, error_action};
 use super::server::{Failed, Server, Settings};
-use super::topology::{self, Map, Place, Topology, slot_of};
+use super::topology::{self, Map, Place, Raising, Topology, slot_of};
 use crate::clock::{self, Clock};
 use crate::connect::Primary;
 
@@ -46,6 +46,30 @@ pub(super) struct Cluster {
 pub(super) struct Answered {
     values: Vec<Option<Value>>,
     lives: BTreeMap<Place, Life>,
+}
+
+impl Answered {
+    /// The answers, if there is one.
+    pub(super) fn some(self) -> Option<Vec<Option<Value>>> {
+        let is_any = self.values.iter().any(Option::is_some);
+        is_any.then_some(self.values)
+    }
+}
+
+/// The commands for one node: their places, and their slots.
+#[derive(Default)]
+struct Group {
+    places: Vec<usize>,
+    slots: Vec<u16>,
+}
+
+impl Group {
+    fn add(&mut self, place: usize, slot: u16) {
+        self.places.push(place);
+        if self.slots.last() != Some(&slot) {
+            self.slots.push(slot);
+        }
+    }
 }
 
 impl Cluster {
@@ -71,29 +95,30 @@ impl Cluster {
     ) -> Result<(Vec<Value>, Life), Failed> {
         let map = self.topology.map().await.map_err(Failed::before)?;
         answered.values.resize_with(commands.len(), || None);
-        let mut of_nodes: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+        let mut of_nodes: BTreeMap<usize, Group> = BTreeMap::new();
+        let mut failure: Option<Failed> = None;
         for (place, command) in commands.cmd_iter().enumerate() {
-            if answered.values.get(place).is_some_and(Option::is_none) {
-                let Some(node) = map.node_of(slot_of_command(command)) else {
-                    self.topology.doubt(&map).await;
-                    return Err(Failed::before(error_action::uncovered()));
-                };
-                of_nodes.entry(node).or_default().push(place);
+            if answered.values.get(place).is_some_and(Option::is_some) {
+                continue;
+            }
+            let slot = slot_of_command(command);
+            match map.node_of(slot) {
+                Some(node) => of_nodes.entry(node).or_default().add(place, slot),
+                None => failure = Some(Failed::before(error_action::uncovered())),
             }
         }
-        let asked = of_nodes.iter().map(|(node, places)| {
+        let asked = of_nodes.iter().map(|(node, group)| {
             let map = &map;
             async move {
-                let some = some_of(commands, places);
+                let some = some_of(commands, &group.places);
                 let commands = some.as_ref().unwrap_or(commands);
-                self.ask(map, *node, commands, timeout).await
+                self.ask(map, *node, commands, &group.slots, timeout).await
             }
         });
-        let mut failure: Option<Failed> = None;
-        for ((node, places), answer) in of_nodes.iter().zip(join_all(asked).await) {
+        for ((node, group), answer) in of_nodes.iter().zip(join_all(asked).await) {
             match answer {
                 Ok((values, life)) => {
-                    for (place, value) in places.iter().zip(values) {
+                    for (place, value) in group.places.iter().zip(values) {
                         if let Some(answer) = answered.values.get_mut(*place) {
                             *answer = Some(value);
                         }
@@ -127,36 +152,38 @@ impl Cluster {
         map: &Map,
         node: usize,
         commands: &Pipeline,
+        slots: &[u16],
         timeout: Duration,
     ) -> Result<(Vec<Value>, Life), Failed> {
         let Some(place) = map.place(node) else {
             return Err(Failed::before(error_action::uncovered()));
         };
         let server = self.server(place);
-        server.attempt(commands, timeout, map.growth(node)).await
+        let raising = Raising {
+            topology: &self.topology,
+            place,
+            slots,
+        };
+        server.attempt(commands, timeout, Some(raising)).await
     }
 
-    /// The life of all servers together, and the moment of the oldest of their last answers.
+    /// The life of all servers that answer, and the moment of the oldest of their last answers.
     pub(super) async fn life(&self) -> RedisResult<(Life, Instant)> {
         let (mut lives, mut heard) = (BTreeMap::new(), Instant::now());
+        let mut failure = None;
         for (place, server) in self.servers().await? {
-            let (life, answered) = server.life().await?;
-            lives.insert(place, life);
-            heard = heard.min(answered);
-        }
-        Ok((self.joined(&lives), heard))
-    }
-
-    /// The lives of the servers, by their places.
-    pub(super) async fn lives(&self) -> RedisResult<HashMap<Place, Life>> {
-        let mut lives = HashMap::new();
-        for (place, server) in self.servers().await? {
-            // A server that is unavailable now has another life when it comes.
-            if let Ok((life, _)) = server.life().await {
-                lives.insert(place, life);
+            match server.life().await {
+                Ok((life, answered)) => {
+                    lives.insert(place, life);
+                    heard = heard.min(answered);
+                }
+                Err(error) => failure = Some(error),
             }
         }
-        Ok(lives)
+        match failure {
+            Some(failure) if lives.is_empty() => Err(failure),
+            _ => Ok((self.joined(&lives), heard)),
+        }
     }
 
     /// Asks one node after the other for its epoch and its time, for as long as it is polled.
@@ -192,15 +219,30 @@ impl Cluster {
         }
     }
 
-    /// Makes a connection that listens to channels, to the first node that takes one.
-    pub(super) async fn listen(&self) -> RedisResult<(PubSub, Option<Primary>)> {
+    /// Makes a connection that listens to channels, to the first node that takes one. Names
+    /// the node.
+    pub(super) async fn listen(&self, random: &Random) -> RedisResult<(PubSub, Option<Primary>)> {
         let map = self.topology.map().await?;
+        let places = map.places();
+        let count = u64::try_from(places.len().max(1)).unwrap_or(u64::MAX);
+        let first = usize::try_from(random.below(count)).unwrap_or(0);
         let mut failure = error_action::uncovered();
-        for place in map.places() {
+        // The caller waits no longer than for one connection.
+        let count = u32::try_from(places.len().max(1)).unwrap_or(u32::MAX);
+        let share = self.settings.connect_timeout / count;
+        for place in places.iter().cycle().skip(first).take(places.len()) {
             let address = self.settings.address.at(&place.host, place.port);
-            match address.listen().await {
-                Ok(listening) => return Ok(listening),
-                Err(error) => failure = error,
+            match timeout(share, address.listen()).await {
+                Ok(Ok((listening, _))) => {
+                    let node = Primary {
+                        host: place.host.clone(),
+                        port: place.port,
+                        epoch: map.epoch(),
+                    };
+                    return Ok((listening, Some(node)));
+                }
+                Ok(Err(error)) => failure = error,
+                Err(_elapsed) => failure = error_action::silent(),
             }
         }
         self.topology.doubt(&map).await;

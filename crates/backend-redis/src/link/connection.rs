@@ -187,6 +187,7 @@ pub(super) fn connect(settings: &Settings, pause: Duration) -> Connecting {
         address,
         config,
         identity,
+        growth,
         ..
     } = settings.clone();
     let attempt = async move {
@@ -218,6 +219,13 @@ pub(super) fn connect(settings: &Settings, pause: Duration) -> Connecting {
             life: Life::from(format!("{run_id} {history}")),
             state: Arc::new(State::new()),
         };
+        match live.keep_growing(growth.get()).await {
+            // Tried again with each request.
+            Err(error) if error_action::writes_nothing(&error) => {
+                tracing::debug!(%error, "the numbers of the store are not moved yet");
+            }
+            ensured => ensured?,
+        }
         tracing::debug!("connected to Redis");
         Ok(live)
     };

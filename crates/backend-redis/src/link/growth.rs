@@ -20,7 +20,7 @@ use crate::scripts::SCRIPTS;
 const MOST: usize = 500;
 /// A script takes some numbers at once, which may lie ahead of the time: thousands would
 /// have to be taken within a millisecond to reach this. In microseconds.
-const AHEAD: u64 = 1_000;
+pub(super) const AHEAD: u64 = 1_000;
 
 /// The lives of one server that are remembered. To forget one costs a round trip.
 const LIVES: usize = 8;
@@ -29,8 +29,8 @@ const LIVES: usize = 8;
 #[derive(Debug)]
 pub(crate) struct Growth {
     clock: Arc<Clock>,
-    /// The keys of each call: a probe, and ticks.
-    calls: Vec<Vec<String>>,
+    probe: String,
+    ticks: Vec<String>,
     /// The lives of the last server that the numbers were moved for. A server gets another
     /// life when its first replica comes, and connections from before have the one
     /// before. The lock is held for a moment, never across an await.
@@ -38,27 +38,13 @@ pub(crate) struct Growth {
 }
 
 impl Growth {
-    /// The ticks of a store on one server, and the life of the server now.
-    pub(crate) fn new(clock: Arc<Clock>, probe: &str, ticks: &[String], life: Life) -> Self {
-        let calls = ticks.chunks(MOST).map(|ticks| {
-            let probe = std::iter::once(probe);
-            let keys = probe.chain(ticks.iter().map(String::as_str));
-            keys.map(str::to_owned).collect()
-        });
+    /// The ticks of a store, and the life of its server now.
+    pub(crate) fn new(clock: Arc<Clock>, probe: String, ticks: Vec<String>, life: Life) -> Self {
         Self {
             clock,
-            calls: calls.collect(),
+            probe,
+            ticks,
             lives: Mutex::new(vec![life]),
-        }
-    }
-
-    /// The ticks that a node of a cluster has, and its life, if that is known. A call has
-    /// the keys of one slot.
-    pub(super) fn of_node(clock: Arc<Clock>, calls: Vec<Vec<String>>, life: Option<Life>) -> Self {
-        Self {
-            clock,
-            calls,
-            lives: Mutex::new(Vec::from_iter(life)),
         }
     }
 
@@ -74,18 +60,14 @@ impl Growth {
         life: &Life,
     ) -> RedisResult<()> {
         let floor = self.clock.latest().saturating_add(AHEAD);
-        let mut raises = redis::pipe();
-        for keys in &self.calls {
-            let mut raise = SCRIPTS.raise_ticks.call(keys);
+        let mut moved: usize = 0;
+        for ticks in self.ticks.chunks(MOST) {
+            let keys: Vec<&String> = std::iter::once(&self.probe).chain(ticks).collect();
+            let mut raise = SCRIPTS.raise_ticks.call(&keys);
             raise.arg(floor);
-            raises.add_command(raise);
+            let some: usize = raise.query_async(connection).await?;
+            moved += some;
         }
-        let moved: Vec<usize> = if raises.is_empty() {
-            Vec::new()
-        } else {
-            raises.query_async(connection).await?
-        };
-        let moved: usize = moved.into_iter().sum();
         let mut lives = self.lives.lock();
         lives.retain(|one| server_of(one) == server_of(life));
         lives.push(Arc::clone(life));
@@ -206,7 +188,7 @@ mod tests {
         clock.at_least(ahead);
         let ticks = vec!["tick".to_owned()];
         let life = |text: &str| Life::from(text);
-        let growth = Growth::new(Arc::new(clock), "probe", &ticks, life("before"));
+        let growth = Growth::new(Arc::new(clock), "probe".to_owned(), ticks, life("before"));
         assert!(growth.is_due(&life("now")) && !growth.is_due(&life("before")));
         let ensured = growth.ensure(&mut connection, &life("now")).await;
         ensured.expect("a tick");

@@ -20,6 +20,7 @@ use tokio::time::Instant;
 
 use super::connection::{Connecting, Life, Live, connect};
 use super::error_action::{self, ErrorAction, error_action};
+use super::topology::Raising;
 use super::{Growth, StoreIdentity};
 use crate::connect::Address;
 use crate::scripts::SCRIPTS;
@@ -39,6 +40,8 @@ pub(super) struct Settings {
     pub(super) response_timeout: Duration,
     pub(super) patience: Duration,
     pub(super) identity: Arc<OnceLock<StoreIdentity>>,
+    /// The numbers that go on growing, of a store on one server.
+    pub(super) growth: Arc<OnceLock<Growth>>,
 }
 
 /// A server, at one address.
@@ -102,7 +105,7 @@ impl Server {
         &self,
         commands: &Pipeline,
         timeout: Duration,
-        growth: Option<&Growth>,
+        raising: Option<Raising<'_>>,
     ) -> Result<(Vec<Value>, Life), Failed> {
         let (generation, connecting) = self.current();
         let live = match connecting.await {
@@ -117,7 +120,7 @@ impl Server {
             self.replace(generation);
             return Err(Failed::before(error_action::silent()));
         }
-        let error = match self.ask(&live, commands, timeout, growth).await {
+        let error = match self.ask(&live, commands, timeout, raising).await {
             Ok(answers) => {
                 if live.was_new() {
                     self.slot().pauses.reset();
@@ -154,9 +157,12 @@ impl Server {
         live: &Live,
         commands: &Pipeline,
         timeout: Duration,
-        growth: Option<&Growth>,
+        raising: Option<Raising<'_>>,
     ) -> RedisResult<Vec<Value>> {
-        if let Err(error) = live.keep_growing(growth).await {
+        if let Some(raising) = raising {
+            return ask_node(live, commands, timeout, raising).await;
+        }
+        if let Err(error) = live.keep_growing(self.settings.growth.get()).await {
             // A server that writes nothing now may write in the next moment, with numbers
             // that were issued before.
             let is_harmless = error_action::writes_nothing(&error) && SCRIPTS.only_read(commands);
@@ -207,4 +213,26 @@ impl Server {
     fn slot(&self) -> MutexGuard<'_, Slot> {
         self.slot.lock()
     }
+}
+
+/// Asks a node of a cluster. The numbers of the partitions are moved in front of the first
+/// commands that may take some of them, in one round trip.
+async fn ask_node(
+    live: &Live,
+    commands: &Pipeline,
+    timeout: Duration,
+    raising: Raising<'_>,
+) -> RedisResult<Vec<Value>> {
+    let mut all = raising.due(live.life());
+    let raises = all.len();
+    if raises == 0 || SCRIPTS.only_read(commands) {
+        return live.ask(commands, timeout).await;
+    }
+    for command in commands.cmd_iter() {
+        all.add_command(command.clone());
+    }
+    let mut answers = live.ask(&all, timeout).await?;
+    raising.note(live.life());
+    answers.drain(..raises);
+    Ok(answers)
 }

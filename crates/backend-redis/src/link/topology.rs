@@ -1,31 +1,39 @@
 //! The topology of a Redis Cluster: which node has which slots.
 //!
 //! Nodes disagree for a moment after a promotion or a move, and for long where a network
-//! is cut in two. Each promotion and each move has a greater epoch than the one before. So
-//! several nodes are asked, and the answer with the greatest epoch counts.
+//! is cut in two. Each promotion has a greater epoch than the one before. So all nodes are
+//! asked, and the answer with the greatest epoch counts; of several with one epoch, that of
+//! most nodes.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use drumline_backend::Random;
 use futures_util::future::{BoxFuture, FutureExt as _, Shared};
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use parking_lot::Mutex;
 use redis::{Pipeline, RedisResult, Value};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::connection::Life;
 use super::error_action;
-use super::growth::Growth;
+use super::growth::AHEAD;
 use super::server::Settings;
 use crate::clock::Clock;
+use crate::connect::Primary;
+use crate::scripts::SCRIPTS;
 use crate::server_info;
 
 /// The slots of every cluster: <https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/>.
 const SLOTS: usize = 16_384;
-/// The shortest time between two questions for the map: a promotion takes seconds.
+/// The shortest pause between two questions for the map; doubled with each further one: a
+/// promotion takes seconds, and thousands of processes may ask.
 const PAUSE: Duration = Duration::from_millis(100);
+/// The longest pause.
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// The time that further nodes have for their answer, once one has answered.
 const OTHERS: Duration = Duration::from_millis(300);
 
@@ -54,14 +62,12 @@ impl std::fmt::Display for Place {
 }
 
 /// The nodes that have slots, as known at one time.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Map {
     epoch: u64,
     /// By slot, the number of its node from 1; 0 for a slot that no node has.
     owners: Vec<u16>,
     places: Vec<Place>,
-    /// By node, the numbers that must go on growing there.
-    growths: Vec<Growth>,
 }
 
 impl Map {
@@ -81,10 +87,6 @@ impl Map {
 
     pub(super) fn places(&self) -> &[Place] {
         &self.places
-    }
-
-    pub(super) fn growth(&self, node: usize) -> Option<&Growth> {
-        self.growths.get(node)
     }
 
     /// Reads an answer to CLUSTER INFO and one to CLUSTER SLOTS. A node that does not know
@@ -153,32 +155,83 @@ fn epoch_in(info: &str) -> Option<u64> {
         .ok()
 }
 
-/// The ticks of a store, each with the probe beside it.
+/// The ticks of a store by their slot, each behind a key that is never there.
 struct Numbers {
     clock: Arc<Clock>,
-    ticks: Vec<[String; 2]>,
+    ticks: HashMap<u16, Vec<[String; 2]>>,
+}
+
+/// The life of a node, and the slots whose numbers were moved in it.
+type Raised = (Life, HashSet<u16>);
+
+/// The slots that commands for a node name. A node that has taken the place of another one may
+/// miss the last numbers, so a process moves those of a partition before it first changes
+/// anything there: growth.rs says why.
+#[derive(Clone, Copy)]
+pub(super) struct Raising<'a> {
+    pub(super) topology: &'a Topology,
+    pub(super) place: &'a Place,
+    pub(super) slots: &'a [u16],
+}
+
+impl Raising<'_> {
+    /// The commands that move the numbers that were not moved in this life of the node.
+    pub(super) fn due(&self, life: &Life) -> Pipeline {
+        let mut raises = Pipeline::new();
+        let Some(Numbers { clock, ticks }) = self.topology.numbers.get() else {
+            return raises;
+        };
+        let floor = clock.latest().saturating_add(AHEAD);
+        let raised = self.topology.raised.lock();
+        let done = raised.get(self.place).filter(|(known, _)| known == life);
+        let is_done = |slot: &&u16| done.is_some_and(|(_, slots)| slots.contains(slot));
+        for slot in self.slots.iter().filter(|slot| !is_done(slot)) {
+            for keys in ticks.get(slot).into_iter().flatten() {
+                let mut raise = SCRIPTS.raise_ticks.call(keys);
+                raise.arg(floor);
+                raises.add_command(raise);
+            }
+        }
+        raises
+    }
+
+    /// Notes that they were moved.
+    pub(super) fn note(&self, life: &Life) {
+        let mut raised = self.topology.raised.lock();
+        let (known, slots) = raised
+            .entry(self.place.clone())
+            .or_insert_with(|| (Arc::clone(life), HashSet::new()));
+        if known != life {
+            *known = Arc::clone(life);
+            slots.clear();
+        }
+        slots.extend(self.slots);
+    }
 }
 
 impl PartialEq for Map {
     fn eq(&self, other: &Self) -> bool {
-        let of = |map: &Self| (map.epoch, map.places.clone());
-        of(self) == of(other) && self.owners == other.owners
+        let is_same = self.epoch == other.epoch && self.places == other.places;
+        is_same && self.owners == other.owners
     }
 }
 
 /// A question for the map, which all wait for who doubt the one that they have. Each of them
 /// takes the answer over.
-type Question = Shared<BoxFuture<'static, RedisResult<Arc<Map>>>>;
+type Question = Shared<BoxFuture<'static, RedisResult<Arc<Found>>>>;
 
 /// The knowledge about a cluster; shared by all links of a store.
 pub(super) struct Topology {
     settings: Settings,
     seeds: Vec<Place>,
     numbers: OnceLock<Numbers>,
-    known: watch::Sender<Arc<Map>>,
-    /// The last question for the map, and the time when it was asked.
     // The lock is held for a moment, never across an await.
-    asked: Mutex<Option<(Question, Instant)>>,
+    raised: Mutex<HashMap<Place, Raised>>,
+    known: watch::Sender<Arc<Map>>,
+    /// The last question for the map, the time when it was asked, and the pause before it.
+    // The lock is held for a moment, never across an await.
+    asked: Mutex<Option<(Question, Instant, Duration)>>,
+    random: Random,
 }
 
 impl Topology {
@@ -187,6 +240,8 @@ impl Topology {
             settings,
             seeds,
             numbers: OnceLock::new(),
+            raised: Mutex::default(),
+            random: Random::from_entropy(),
             known: watch::Sender::default(),
             asked: Mutex::default(),
         }
@@ -206,6 +261,11 @@ impl Topology {
         Arc::clone(&self.known.borrow())
     }
 
+    /// The epoch of the map.
+    pub(super) fn epoch(&self) -> u64 {
+        self.current().epoch
+    }
+
     /// Reads the map again, unless that has happened since this map was made. Cancel-safe.
     pub(super) async fn doubt(&self, map: &Arc<Map>) {
         if let Err(error) = self.ask_again(map).await {
@@ -213,46 +273,29 @@ impl Topology {
         }
     }
 
-    /// Waits until another map than the one of this moment is known. Cancel-safe.
-    pub(super) async fn changed(&self) {
+    /// Waits until a node has no slots any more. Cancel-safe.
+    pub(super) async fn without(&self, node: Option<&Primary>) {
+        let is_there = |place: &Place| {
+            node.is_some_and(|node| node.host == place.host && node.port == place.port)
+        };
         let mut known = self.known.subscribe();
+        let gone = known.wait_for(|map| !map.places.iter().any(is_there)).await;
         // The sender lives as long as the topology.
-        let _closed = known.changed().await;
+        drop(gone);
     }
 
-    /// Keeps these ticks growing on every node that comes from now on.
-    pub(super) fn require_growth(
-        &self,
-        clock: Arc<Clock>,
-        ticks: Vec<[String; 2]>,
-        lives: &HashMap<Place, Life>,
-    ) {
-        self.numbers.get_or_init(|| Numbers { clock, ticks });
-        self.known
-            .send_modify(|known| *known = Arc::new(self.with_growths(known, lives)));
-    }
-
-    /// The map with the numbers of each node, whose life now may be known.
-    fn with_growths(&self, map: &Map, lives: &HashMap<Place, Life>) -> Map {
-        let nodes = map.places.iter().enumerate();
-        let growths = self.numbers.get().map(|Numbers { clock, ticks }| {
-            let growth = nodes.map(|(node, place)| {
-                let is_there = |keys: &&[String; 2]| {
-                    let [_, tick] = *keys;
-                    map.node_of(slot_of(tick.as_bytes())) == Some(node)
-                };
-                let calls = ticks.iter().filter(is_there).map(|keys| keys.to_vec());
-                let life = lives.get(place).map(Arc::clone);
-                Growth::of_node(Arc::clone(clock), calls.collect(), life)
-            });
-            growth.collect()
-        });
-        Map {
-            epoch: map.epoch,
-            owners: map.owners.clone(),
-            places: map.places.clone(),
-            growths: growths.unwrap_or_default(),
+    /// Keeps these ticks growing on every node that is used from now on.
+    pub(super) fn require_growth(&self, clock: Arc<Clock>, ticks: Vec<[String; 2]>) {
+        let mut by_slot: HashMap<u16, Vec<[String; 2]>> = HashMap::new();
+        for keys in ticks {
+            let [_, tick] = &keys;
+            by_slot
+                .entry(slot_of(tick.as_bytes()))
+                .or_default()
+                .push(keys);
         }
+        let ticks = by_slot;
+        self.numbers.get_or_init(|| Numbers { clock, ticks });
     }
 
     async fn ask_again(&self, doubted: &Arc<Map>) -> RedisResult<()> {
@@ -261,13 +304,14 @@ impl Topology {
         };
         let found = question.await?;
         self.known.send_if_modified(|known| {
-            // An older answer comes from a node that has missed the last change.
-            if found.epoch < known.epoch || *found == **known {
+            // An older answer comes from a node that has missed the last change, unless most
+            // give it: the cluster was made again.
+            if (found.map.epoch < known.epoch && !found.is_of_most) || found.map == **known {
                 return false;
             }
-            let (nodes, epoch) = (found.places.len(), found.epoch);
+            let (nodes, epoch) = (found.map.places.len(), found.map.epoch);
             tracing::debug!(nodes, epoch, "the slots of the Redis Cluster are known");
-            *known = Arc::new(self.with_growths(&found, &HashMap::new()));
+            *known = Arc::new(found.map.clone());
             true
         });
         Ok(())
@@ -281,12 +325,19 @@ impl Topology {
         if !Arc::ptr_eq(&known, doubted) && !known.places.is_empty() {
             return None;
         }
-        if let Some((question, _)) = &*slot
-            && question.peek().is_none()
-        {
-            return Some(question.clone());
+        let mut pause = PAUSE;
+        if let Some((question, begun, last)) = &*slot {
+            if question.peek().is_none() {
+                return Some(question.clone());
+            }
+            // The answer was the map that is doubted again: the nodes need time.
+            if begun.elapsed() < LONGEST_PAUSE * 2 {
+                pause = (*last * 2).min(LONGEST_PAUSE);
+            }
         }
-        let begin = slot.as_ref().map(|(_, begun)| *begun + PAUSE);
+        let begin = slot
+            .as_ref()
+            .map(|(_, begun, _)| *begun + pause.mul_f64(0.5 + self.random.f64() / 2.0));
         let seeds = self
             .seeds
             .iter()
@@ -299,30 +350,55 @@ impl Topology {
             }
             latest(&settings, places).await.map(Arc::new)
         };
-        let question = asking.boxed().shared();
-        *slot = Some((question.clone(), Instant::now()));
+        // In a task: a question whose callers have given up goes on.
+        let question = async move {
+            let mut task = JoinSet::new();
+            task.spawn(asking);
+            match task.join_next().await {
+                Some(Ok(found)) => found,
+                Some(Err(_)) | None => Err(error_action::silent()),
+            }
+        };
+        let question = question.boxed().shared();
+        *slot = Some((question.clone(), Instant::now(), pause));
         Some(question)
     }
 }
 
+/// The map of the greatest epoch, and of those of one epoch the one that most nodes give.
+struct Found {
+    map: Map,
+    /// True if more than half of the nodes that were asked give it.
+    is_of_most: bool,
+}
+
 /// The latest of the maps that the nodes at these places know.
-async fn latest(settings: &Settings, places: Vec<Place>) -> RedisResult<Map> {
+async fn latest(settings: &Settings, places: Vec<Place>) -> RedisResult<Found> {
+    let count = places.len();
     let asked = places.into_iter().map(|place| ask(settings, place));
     let mut answers: FuturesUnordered<_> = asked.collect();
-    let (mut best, mut failure) = (None::<Map>, None);
+    let (mut maps, mut failure) = (Vec::<(Map, usize)>::new(), None);
     let mut deadline = Instant::now() + settings.connect_timeout * 2;
     while let Ok(Some(answer)) = timeout_at(deadline, answers.next()).await {
         match answer {
             Ok(map) => {
                 deadline = deadline.min(Instant::now() + OTHERS);
-                if best.as_ref().is_none_or(|best| map.epoch > best.epoch) {
-                    best = Some(map);
+                match maps.iter_mut().find(|(other, _)| *other == map) {
+                    Some((_, votes)) => *votes += 1,
+                    None => maps.push((map, 1)),
                 }
             }
             Err(error) => failure = Some(error),
         }
     }
-    best.ok_or_else(|| failure.unwrap_or_else(error_action::silent))
+    let best = maps
+        .into_iter()
+        .max_by_key(|(map, votes)| (map.epoch, *votes));
+    let found = best.map(|(map, votes)| Found {
+        map,
+        is_of_most: votes * 2 > count,
+    });
+    found.ok_or_else(|| failure.unwrap_or_else(error_action::silent))
 }
 
 /// The map that the node at a place knows.

@@ -21,7 +21,8 @@
 --         key: + key (16 bytes)    the reservation of an idempotency key
 --       keys.rs has the same names. A "set" is one of lib_buckets.lua.
 --       The scripts that may give maintenance work count their calls: the last of
---       their KEYS is the number of changes, of the whole store.
+--       their KEYS is the number of changes, of the whole store, or of the partition
+--       in a cluster.
 --
 -- A record is a string: `h`, spare room, the report, the body. `h` is these
 -- fields of fixed width, numbers big-endian, then two parts of any length.

@@ -31,13 +31,17 @@ impl RedisStore {
             }
             commands.add_command(command);
         }
-        let answers = self.link.run("renew", &commands).await?;
+        let answers = self.link.run_some("renew", &commands).await?;
 
         let mut renewals = vec![Renewal::Lost; locks.len()];
         for (call, answer) in calls.iter().zip(answers) {
-            for ((_, at), letter) in call.items().zip(reply::bytes(answer)?) {
+            let letters = answer.map(reply::bytes).transpose()?;
+            for (nth, (_, at)) in call.items().enumerate() {
                 if let Some(place) = renewals.get_mut(at) {
-                    *place = renewal(letter)?;
+                    *place = match &letters {
+                        None => Renewal::Unanswered,
+                        Some(letters) => renewal(*letters.get(nth).ok_or_else(reply::unexpected)?)?,
+                    };
                 }
             }
         }
@@ -53,7 +57,9 @@ impl RedisStore {
             commands.cmd("SMEMBERS").arg(key);
         }
         let mut requests = Vec::new();
-        for answer in self.link.run("stop requests", &commands).await? {
+        // The next look asks for the others.
+        let answers = self.link.run_some("stop requests", &commands).await?;
+        for answer in answers.into_iter().flatten() {
             for entry in reply::members(answer)? {
                 let mut entry = Packed::new(&entry);
                 let id = OperationId::from_bytes(*entry.take()?).ok_or_else(reply::unexpected)?;

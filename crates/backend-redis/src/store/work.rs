@@ -13,6 +13,8 @@ use crate::record;
 use crate::reply::{self, Parts};
 use crate::scripts::SCRIPTS;
 
+/// The time after which a partition is looked at again whose server has not answered.
+const UNANSWERED: Duration = Duration::from_secs(1);
 /// Partitions in one call: a fraction of a millisecond of the server.
 const AT_ONCE: usize = 128;
 
@@ -35,8 +37,12 @@ impl RedisStore {
             }
             commands.add_command(command);
         }
-        let answers = self.link.run("with_work", &commands).await?;
+        let answers = self.link.run_some("with_work", &commands).await?;
         for (some, answer) in partitions.chunks(at_once).zip(answers) {
+            let Some(answer) = answer else {
+                found.note_next(Some(UNANSWERED));
+                continue;
+            };
             let mut parts = Parts::of(answer)?;
             let answer = parts.bytes()?;
             let next = Duration::from_millis(parts.number()?);

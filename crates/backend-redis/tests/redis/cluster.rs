@@ -7,11 +7,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use drumline_backend::store::{Committed, Created, Error};
+use drumline_backend::store::{
+    Committed, Created, Error, Holding, IdempotencyKey, Renewal, Reservation, Reserved,
+    Work as WorkKind,
+};
 use drumline_backend::{Ids, Store};
 use drumline_backend_redis::{Options, RedisStore, inspect_each, memory_by_kind, remove_store};
 use drumline_conformance::check_all;
-use drumline_protocol::{OperationId, Partition};
+use drumline_protocol::{OperationId, Partition, Timestamp};
 use drumline_test_servers::{RedisCluster, redis_cluster_url, redis_url};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -183,6 +186,110 @@ async fn slots_move_while_they_are_used() {
     assert!(page.faults.is_empty(), "{:?}", page.faults);
 }
 
+/// An operation in each partition, claimed.
+async fn claimed(store: &RedisStore, ids: &Ids) -> Vec<(OperationId, Holding)> {
+    let mut claimed = Vec::new();
+    for partition in store.partitions().all() {
+        let mut new = draft(store, ids, None);
+        new.id = ids.operation(store.now(), partition);
+        common::create(store, &new).await;
+        let done = common::make(store, claim(store, ids, new.id, &new.header)).await;
+        claimed.push((new.id, common::holding(done.fence.expect("a fence"))));
+    }
+    claimed
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_others_go_on_while_a_node_is_gone() {
+    let cluster = RedisCluster::start_primaries().await.expect("three Redis");
+    let options = Options {
+        patience: Duration::from_secs(2),
+        ..options_on(&cluster.url())
+    };
+    let store = common::connect(&options).await;
+    let ids = Ids::random();
+    let locks = claimed(&store, &ids).await;
+    let gone = cluster.owner_of(slot("7")).await.expect("a primary");
+    // Not the node of the keys of the store itself.
+    assert_ne!(
+        cluster.owner_of(slot("meta")).await.expect("a primary"),
+        gone
+    );
+    cluster.nodes()[gone].kill().expect("kill");
+    let renewals = store.renew(&locks).await.expect("some are renewed");
+    for ((id, _), renewal) in locks.iter().zip(renewals) {
+        let partition = id.partition().to_string();
+        let is_gone = cluster.owner_of(slot(&partition)).await.expect("a primary") == gone;
+        let expected = match is_gone {
+            true => Renewal::Unanswered,
+            false => Renewal::Held {
+                asked_to_stop: false,
+            },
+        };
+        assert_eq!(renewal, expected, "{partition}");
+    }
+    let all: Vec<Partition> = store.partitions().all().collect();
+    let found = store
+        .with_work(WorkKind::Locks, &all)
+        .await
+        .expect("some is found");
+    assert!((30..50).contains(&found.partitions.len()), "{found:?}");
+    assert_eq!(found.next, Some(Duration::from_secs(1)), "it looks again");
+    // A process that starts now uses the others, too.
+    let later = common::connect(&options).await;
+    let mut new = draft(&later, &ids, None);
+    let here = all.iter().find(|one| found.partitions.contains(one));
+    new.id = ids.operation(later.now(), *here.expect("a partition"));
+    common::create(&later, &new).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_without_its_operation_is_found() {
+    let options = options_on(&redis_cluster_url().await.expect("a cluster"));
+    let store = common::connect(&options).await;
+    let ids = Ids::random();
+    let hours_ago = Timestamp::from_millis(store.now().as_millis() - 2 * 3_600_000);
+    let mut wanted = Vec::new();
+    for number in 0..4 {
+        let key = IdempotencyKey([number; 16]);
+        let reserved = Reserved {
+            id: ids.operation(hours_ago, Partition::new(u16::from(number) + 20)),
+            content: [number; 16],
+        };
+        let keep = Duration::from_secs(3_600);
+        wanted.push(Reservation {
+            key,
+            reserved,
+            keep,
+        });
+    }
+    store.reserve(&wanted).await.expect("reserve");
+    let all = || store.partitions().all().collect();
+    let page = check_all(&store, all(), 500, true).await;
+    assert_eq!(page.faults.len(), 4, "{:?}", page.faults);
+    let page = check_all(&store, all(), 500, false).await;
+    assert!(page.faults.is_empty(), "{:?}", page.faults);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_shape_of_a_store_is_not_made_again() {
+    let cluster = RedisCluster::start_primaries().await.expect("three Redis");
+    let options = options_on(&cluster.url());
+    let store = common::connect(&options).await;
+    claimed(&store, &Ids::random()).await;
+    drop(store);
+    let shape = cluster.owner_of(slot("meta")).await.expect("a primary");
+    let mut raw = common::raw(&cluster.nodes()[shape].url()).await;
+    let mut forget = redis::cmd("DEL");
+    forget.arg(format!("{}:{{meta}}", options.namespace));
+    forget.exec_async(&mut raw).await.expect("it is gone");
+    let answer = RedisStore::connect(&options).await;
+    let Err(Error::Unfit(why)) = answer else {
+        panic!("expected a refusal: {answer:?}");
+    };
+    assert!(why.contains("the shape of their store"), "{why}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn each_node_has_its_share() {
     let options = options_on(&redis_cluster_url().await.expect("a cluster"));
@@ -197,7 +304,7 @@ async fn each_node_has_its_share() {
     store.create(news.clone()).await.expect("create");
     let mut raw = Vec::new();
     for (place, info) in inspect_each(&options).await.expect("nodes") {
-        assert_eq!(info.mode, "cluster");
+        assert_eq!(info.expect("facts").mode, "cluster");
         let place = place.expect("a place of a node");
         raw.push(common::raw(&format!("redis://{place}")).await);
     }

@@ -54,4 +54,7 @@ pub enum Renewal {
     },
     /// The lock is not the caller's any more: stop at once, write nothing.
     Lost,
+    /// The server that has the lock has not answered, and others have: as if there had been
+    /// no call.
+    Unanswered,
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use drumline_backend::store;
 use drumline_backend_redis::{
     ClusterView, MissingRight, Options, SentinelView, ServerInfo, cluster_view, inspect_each,
     missing_rights, sentinel_views,
@@ -33,27 +34,37 @@ pub(super) async fn check(servers: &Servers) -> Vec<Finding> {
         Ok(all) => {
             let mut findings = Vec::new();
             let mut is_usable = true;
-            for (node, info) in &all {
+            let mut nodes = Vec::new();
+            for (node, info) in all {
                 let place = node.as_deref().unwrap_or(&url);
+                let info = match info {
+                    Ok(info) => info,
+                    Err(error) => {
+                        is_usable = false;
+                        findings.push(unusable(place, error));
+                        continue;
+                    }
+                };
                 let objections = match node {
                     Some(_) => info.objections_to_node(),
                     None => info.objections(),
                 };
                 is_usable &= objections.is_empty();
-                let mut found = judge(info, objections, place);
-                found.extend(waiting(info, options.wait_replicas));
+                let mut found = judge(&info, objections, place);
+                found.extend(waiting(&info, options.wait_replicas));
                 if node.is_some() {
                     for finding in found.iter_mut().skip(1) {
                         finding.text = format!("{place}: {}", finding.text);
                     }
                 }
                 findings.extend(found);
+                nodes.push((node, info));
             }
             findings.extend(sentinels(
                 &sentinel_views(&options).await.unwrap_or_default(),
             ));
             match cluster_view(&options).await {
-                Ok(view) => findings.extend(view.iter().flat_map(|view| cluster(view, &all))),
+                Ok(view) => findings.extend(view.iter().flat_map(|view| cluster(view, &nodes))),
                 Err(error) => findings.push(Finding::bad(
                     SUBJECT,
                     format!(
@@ -67,15 +78,13 @@ pub(super) async fn check(servers: &Servers) -> Vec<Finding> {
             }
             findings
         }
-        Err(error) => vec![Finding::bad(
-            SUBJECT,
-            format!(
-                "not usable at {}: {}",
-                masked(&servers.redis_url),
-                reasons_with(&error.into(), "start it, or correct --redis-url")
-            ),
-        )],
+        Err(error) => vec![unusable(&url, error)],
     }
+}
+
+fn unusable(place: &str, error: store::Error) -> Finding {
+    let reasons = reasons_with(&error.into(), "start it, or correct --redis-url");
+    Finding::bad(SUBJECT, format!("not usable at {place}: {reasons}"))
 }
 
 /// Judges one server.

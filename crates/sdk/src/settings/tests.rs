@@ -104,7 +104,7 @@ fn every_mistake_is_reported_with_its_place() {
         [
             "DRUMLINE_CONCURRENCY: invalid value \"0\": expected 1 to 65535",
             "DRUMLINE_LEASE: invalid value \"1ms\": expected 500ms to 1h",
-            "DRUMLINE_REDIS_URL: invalid value: expected redis://user:password@host:6379/0, redis+sentinel://…, rediss://…, rediss+sentinel://…, redis+unix://… or unix://…",
+            "DRUMLINE_REDIS_URL: invalid value: expected redis://user:password@host:6379/0, redis+sentinel://…, redis+cluster://…, rediss://…, rediss+sentinel://…, rediss+cluster://…, redis+unix://… or unix://…",
             "drumline.toml:1: concurency: no such setting; docs/configuration.md lists them",
             "drumline.toml:2: lease: invalid value \"soon\": expected 500ms to 1h",
             "drumline.toml:4: [worker] log: no such setting; docs/configuration.md lists them",

@@ -208,6 +208,7 @@ async fn renew(shared: &Shared, id: OperationId, fence: Fence, sent: &mut Instan
                 *sent = asked;
                 return true;
             }
+            Ok([Renewal::Unanswered]) => backoff.sleep().await,
             Ok(_) => return false,
             Err(error) => {
                 tracing::debug!(%id, %error, "a claim is confirmed later");

@@ -47,19 +47,26 @@ impl Seen {
 
 impl RedisStore {
     /// Reads the names of some keys. Returns the next cursor, and nothing at the end. The
-    /// cursor of a cluster has the number of the node before a dot.
+    /// cursor of a cluster has the epoch and the number of the node before it. After a change
+    /// of the cluster all nodes are read again: keys may have moved to one that was read.
     pub(super) async fn scan(
         &self,
         step: &CheckStep,
         cursor: &str,
     ) -> Result<(Option<String>, Seen)> {
-        let (node, at) = cursor.split_once('.').unwrap_or(("0", cursor));
-        let node: usize = node
-            .parse()
-            .map_err(|_error: std::num::ParseIntError| reply::unexpected())?;
         let nodes = self.link.each().await?;
-        let Some((place, link)) = nodes.get(node) else {
-            return Ok((None, Seen::default()));
+        let epoch = self.link.epoch();
+        let parts: Vec<&str> = cursor.split('.').collect();
+        let (node, at) = match (epoch, parts.as_slice()) {
+            (Some(epoch), [known, node, at]) if *known == epoch.to_string() => {
+                let node = node.parse::<usize>();
+                (node.map_err(|_error| reply::unexpected())?, *at)
+            }
+            (Some(_), _) => (0, "0"),
+            (None, _) => (0, cursor),
+        };
+        let Some((_place, link)) = nodes.get(node) else {
+            return Err(reply::unexpected());
         };
         let mut scan = redis::cmd("SCAN");
         scan.arg(at)
@@ -69,13 +76,13 @@ impl RedisStore {
             .arg(step.limit.max(1));
         let mut answer = Parts::of(link.run_one("check", scan).await?)?;
         let at = reply::text(answer.value()?)?;
-        let cursor = match (place, at.as_str()) {
+        let cursor = match (epoch, at.as_str()) {
             (None, "0") => None,
-            (Some(_), "0") => Some(node + 1)
-                .filter(|next| *next < nodes.len())
-                .map(|next| format!("{next}.0")),
             (None, _) => Some(at),
-            (Some(_), _) => Some(format!("{node}.{at}")),
+            (Some(epoch), "0") => Some(node + 1)
+                .filter(|next| *next < nodes.len())
+                .map(|next| format!("{epoch}.{next}.0")),
+            (Some(epoch), _) => Some(format!("{epoch}.{node}.{at}")),
         };
         let (mut keys, mut seen) = (answer.parts()?, Seen::default());
         while keys.len() > 0 {

@@ -75,6 +75,7 @@ impl RedisStore {
         page.looked_at += names.len() as u64;
         let answers = self.link.run("check", &commands).await?;
         let (mut commands, mut asked) = (redis::pipe(), Vec::new());
+        let mut old = Vec::new();
         for ((partition, name), answer) in names.into_iter().zip(answers) {
             let Some(content) = reply::maybe_bytes(answer)? else {
                 continue;
@@ -90,11 +91,17 @@ impl RedisStore {
             if age < RESERVED_FOR {
                 continue;
             }
-            let names = [name, keys.record(reserved.id), keys.tombstone(reserved.id)];
+            let names = vec![name, keys.record(reserved.id), keys.tombstone(reserved.id)];
+            old.push((partition, reserved.id, content, names));
+        }
+        if self.keys.is_spread() {
+            old = self.without_operation(old).await?;
+        }
+        for (partition, id, content, names) in old {
             let mut command = SCRIPTS.check_reservation.call(&names);
             command.arg(repair_flag(step)).arg(content);
             commands.add_command(command);
-            asked.push((partition, reserved.id));
+            asked.push((partition, id));
         }
         if asked.is_empty() {
             return Ok(());
@@ -113,4 +120,27 @@ impl RedisStore {
         }
         Ok(())
     }
+
+    /// Those of these reservations whose operation is not there and was not removed, with
+    /// their own key alone: an operation is created within an hour of its reservation, and
+    /// these are older.
+    async fn without_operation(&self, old: Vec<Old>) -> Result<Vec<Old>> {
+        let mut commands = redis::pipe();
+        for (_, _, _, names) in &old {
+            commands.cmd("EXISTS").arg(names.get(1..));
+        }
+        let answers = self.link.run("check", &commands).await?;
+        let mut without = Vec::new();
+        for ((partition, id, content, mut names), answer) in old.into_iter().zip(answers) {
+            if reply::number(answer)? == 0 {
+                names.truncate(1);
+                without.push((partition, id, content, names));
+            }
+        }
+        Ok(without)
+    }
 }
+
+/// A reservation: its partition, the operation that it stands for, its content, and the
+/// names of the keys: its own, of the record and of the tombstone.
+type Old = (Partition, OperationId, Vec<u8>, Vec<Vec<u8>>);

@@ -112,8 +112,15 @@ impl QueueManager {
         });
         let has_room = drafts.ask_for_room().await;
         drafts.enter_queues().await;
-        // Operations that exist take no room: they are found first where that is needed.
-        let keyed_by = if has_room { keyed_by } else { KeyedBy::Plan };
+        // Operations that exist take no room: they are found first where that is needed. Where
+        // partitions are kept apart, a transaction may have put the operation of a key into
+        // another partition than that of the key, and a create looks into one.
+        let may_be_elsewhere = !self.store().spreads_transactions();
+        let keyed_by = if has_room && !may_be_elsewhere {
+            keyed_by
+        } else {
+            KeyedBy::Plan
+        };
         drafts.reserve_keys(keyed_by).await;
         drafts.find_known().await;
         drafts.refuse_removed().await;

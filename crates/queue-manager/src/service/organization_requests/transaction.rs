@@ -26,6 +26,7 @@ use super::answer::{Answer, Results};
 use crate::error::{Error, Result};
 use crate::service::control::{event_of, unreachable_by_clients};
 use crate::service::create::{KeyedBy, OnFault, PlannedCreate, Publishing, create_span};
+use crate::service::idempotency::key_of;
 use crate::service::quotas::Share;
 use crate::service::read::not_found;
 use crate::service::{Actor, QueueManager};
@@ -132,11 +133,16 @@ impl QueueManager {
         changed: Option<OperationId>,
     ) -> Result<Creates> {
         let beside = (!self.store().spreads_transactions()).then(|| {
-            let mut chains = list.iter();
-            let chain = chains.find_map(|(_, create)| self.chain(actor, &create.request));
-            match (chain, changed) {
-                (None, Some(changed)) => changed.partition(),
-                (chain, _) => self.shared.partitions.choose(chain),
+            let mut creates = list.iter().map(|(_, create)| create);
+            let chain = creates.find_map(|create| self.chain(actor, &create.request));
+            let mut keys = list.iter().filter_map(|(_, create)| create.key.as_deref());
+            match (chain, changed, keys.next()) {
+                (None, Some(changed), _) => changed.partition(),
+                // The same in each try: the first may have reserved some of the keys.
+                (None, None, Some(key)) => {
+                    key_of(&actor.organization, key).partition(self.store().partitions())
+                }
+                (chain, ..) => self.shared.partitions.choose(chain),
             }
         });
         let (indexes, list): (Vec<usize>, Vec<KeyedCreate>) = list.into_iter().unzip();

@@ -166,6 +166,8 @@ async fn renew_all(
             // The last commit of the run has released the lock.
             Renewal::Lost if execution.finishing.load(Ordering::Acquire) => {}
             Renewal::Lost => held.refuse(execution),
+            // The next renewal comes before the lease ends.
+            Renewal::Unanswered => {}
         }
     }
     Ok(asked)
