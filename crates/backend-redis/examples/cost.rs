@@ -2,12 +2,14 @@
 //! and its end.
 //!
 //! ```sh
-//! cargo run --release -p drumline-backend-redis --example cost -- redis://127.0.0.1:6379 20000
+//! cargo run --release -p drumline-backend-redis --example cost -- redis://127.0.0.1:6379 20000 16
 //! ```
 //!
 //! It is the server's own count (`INFO cpu`), so that the client is not in it.
-//! All operations wait first. They are claimed in groups of 16, as by four workers
-//! that share what comes. The server must be empty, and no other client may use it.
+//! All operations wait first. They are claimed in groups, of 16 if nothing else is
+//! said, as by four workers that share what comes. Small groups show what a call
+//! costs, large ones what an operation does. The server must be empty, and no other
+//! client may use it.
 #![expect(clippy::print_stdout, reason = "a measurement prints its result")]
 
 use std::error::Error;
@@ -26,7 +28,7 @@ use drumline_protocol::{
 };
 use redis::aio::MultiplexedConnection;
 
-/// Operations in one call.
+/// Operations in one call, if nothing else is said.
 const GROUP: usize = 16;
 /// Workers that share what comes.
 const WORKERS: usize = 4;
@@ -44,7 +46,8 @@ async fn main() -> Result<()> {
     let mut arguments = std::env::args().skip(1);
     let url = arguments.next().ok_or("expected the URL of a Redis")?;
     let count: usize = arguments.next().map_or(Ok(20_000), |text| text.parse())?;
-    println!("µs of Redis per operation, in groups of {GROUP}, {count} operations");
+    let size: usize = arguments.next().map_or(Ok(GROUP), |text| text.parse())?;
+    println!("µs of Redis per operation, in groups of {size}, {count} operations");
     for chained in [false, true] {
         let ids = Ids::random();
         let options = Options {
@@ -56,7 +59,12 @@ async fn main() -> Result<()> {
         let raw = redis::Client::open(url.as_str())?
             .get_multiplexed_async_connection()
             .await?;
-        let mut run = Run { store, ids, raw };
+        let mut run = Run {
+            store,
+            ids,
+            raw,
+            size,
+        };
         run.all(count, chained).await?;
     }
     Ok(())
@@ -66,6 +74,8 @@ struct Run {
     store: RedisStore,
     ids: Ids,
     raw: MultiplexedConnection,
+    /// Operations in one call.
+    size: usize,
 }
 
 impl Run {
@@ -111,7 +121,7 @@ impl Run {
     async fn create(&self, count: usize, chained: bool) -> Result<Vec<(OperationId, Header)>> {
         let mut heads = Vec::new();
         let numbers: Vec<usize> = (0..count).collect();
-        for group in numbers.chunks(GROUP) {
+        for group in numbers.chunks(self.size) {
             let drafts = group
                 .iter()
                 .map(|number| {
@@ -137,7 +147,7 @@ impl Run {
         claim: &mut u64,
         end: &mut u64,
     ) -> Result<Vec<(OperationId, Header)>> {
-        let groups = heads.chunks(GROUP * WORKERS).flat_map(|share| {
+        let groups = heads.chunks(self.size * WORKERS).flat_map(|share| {
             (0..WORKERS).map(|worker| share.iter().skip(worker).step_by(WORKERS))
         });
         let before = self.micros().await?;
@@ -152,7 +162,7 @@ impl Run {
         let between = self.micros().await?;
         let mut next = Vec::new();
         let mut promotions: Vec<(OperationId, Stamp)> = Vec::new();
-        for group in claimed.chunks(GROUP) {
+        for group in claimed.chunks(self.size) {
             let ends = group
                 .iter()
                 .map(|(claim, answer)| {
