@@ -29,7 +29,7 @@ mod store_identity;
 mod topology;
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use drumline_backend::Random;
@@ -96,6 +96,8 @@ impl Link {
     /// # Errors
     /// When the URL is invalid.
     pub(crate) fn new(options: &Options) -> Result<Self> {
+        // Read before a connection asks for them, which has little time.
+        LazyLock::force(&SCRIPTS);
         let address = Address::of(options)
             .map_err(|error| Error::Unfit(format!("the Redis URL cannot be used: {error}")))?;
         let config = AsyncConnectionConfig::new()

@@ -8,6 +8,8 @@ use std::sync::LazyLock;
 
 use redis::{Arg, Cmd, Pipeline};
 
+mod compact;
+
 /// Every script of this release. A field each: none is looked up by name.
 #[derive(Debug)]
 pub(crate) struct Scripts {
@@ -93,8 +95,9 @@ impl Scripts {
         let alone = |body: &str| Script::new(body);
         let with_buckets =
             |parts: &[&str]| Script::new(&[&[LIB_BUCKETS], parts].concat().join("\n"));
+        let prelude = [LIB_BUCKETS, LIB_BUCKET_CHANGES, PRELUDE].join("\n");
         let with_prelude =
-            |parts: &[&str]| with_buckets(&[&[LIB_BUCKET_CHANGES, PRELUDE], parts].concat());
+            |parts: &[&str]| Script::new(&compact::around(&prelude, &parts.join("\n")));
         let with_members =
             |parts: &[&str]| Script::new(&[&[LIB_MEMBERS], parts].concat().join("\n"));
         let with_check = |body: &'static str| with_prelude(&[LIB_INDEXES, LIB_CHECK, body]);
@@ -388,7 +391,7 @@ pub(crate) struct Script {
 
 impl Script {
     pub(crate) fn new(code: &str) -> Self {
-        let code = replaced::parts_of(code);
+        let code = compact::compact(&replaced::parts_of(code));
         Self {
             hash: redis::Script::new(&code).get_hash().to_owned(),
             code,
