@@ -54,6 +54,7 @@ use crate::clock::Clock;
 use crate::connect::{Address, Primary, Sentinels};
 use crate::keys::Keys;
 use crate::options::Options;
+use crate::scripts::SCRIPTS;
 
 /// The most requests that may wait for the connection's task; beyond it,
 /// callers wait. Enough that a burst is written to the socket in few pieces.

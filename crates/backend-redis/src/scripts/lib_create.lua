@@ -42,6 +42,7 @@ end
 
 -- Returns a new record without the keys of kinds that are switched off.
 local function with_kinds_on(record)
+  if not next(kinds_off()) then return record end
   local was = keys_in(record)
   local keys = keys_on(was)
   if #keys == #was then return record end
@@ -81,11 +82,10 @@ local function create(at, is_new)
 
   touched[id] = true
   local sequence = tick()
-  local place = decimal(sequence)
   local chain = sub(record, 42, 57)
   local head = true
   if chain ~= NO_CHAIN then
-    call('ZADD', CHAIN .. chain, place, id)
+    call('ZADD', CHAIN .. chain, decimal(sequence), id)
     head = call('ZCARD', CHAIN .. chain) == 1
   end
   if due ~= '' then later(id, 'ZADD', DUE, due, id) end

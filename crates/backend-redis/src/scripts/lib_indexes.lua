@@ -58,7 +58,7 @@ end
 
 -- Returns nil if the operation is on no shelf of the index, or there is no index.
 local function index_name(kind, shelves)
-  if ('qgG'):find(kind, 1, true) then return nil end
+  if kind == 'q' or kind == 'g' or kind == 'G' then return nil end
   local place = BY_STATUS[kind]
   if not place then return kind end
   local shelf = sub(shelves, place, place)
@@ -123,13 +123,12 @@ local function move_to_shelves(id, h, shelves)
   if sub(keys, 1, 2) == shelves then return keys end
   for at = 4, #keys, KEY do
     local kind = sub(keys, at, at)
-    if BY_STATUS[kind] then
+    local place = BY_STATUS[kind]
+    if place and byte(keys, place) ~= byte(shelves, place) then
       local hash = sub(keys, at + 1, at + HASH)
       local was, is = index_name(kind, keys), index_name(kind, shelves)
-      if was ~= is then
-        if was then remove_from_further(was, hash, id) end
-        if is then add_to_further(is, hash, id) end
-      end
+      if was then remove_from_further(was, hash, id) end
+      if is then add_to_further(is, hash, id) end
     end
   end
   return shelves .. sub(keys, 3)

@@ -157,14 +157,17 @@ end
 -- Hands out numbers that only grow: the time in microseconds if that has moved
 -- on, else the last one + 1. One script takes at most `most` of a partition,
 -- which it sets before it takes the first; the numbers that it leaves over are
--- lost, which does no harm. The time of the first, in seconds, is kept: the numbers are
--- ahead of it after a clock was set back.
-local seconds
+-- lost, which does no harm. The time of the first is kept, for all partitions and in
+-- seconds: the numbers are ahead of it after a clock was set back.
+local seconds, micros
 local function tick()
   if not last then
-    local time = call('TIME')
-    seconds = tonumber(time[1])
-    last = time[1] * 1000000 + time[2] - 1
+    if not micros then
+      local time = call('TIME')
+      seconds = tonumber(time[1])
+      micros = seconds * 1000000 + time[2]
+    end
+    last = micros - 1
     local before = tonumber(call('GET', TICK) or 0)
     if before > last then last = before end
     call('SET', TICK, decimal(last + most))
@@ -317,8 +320,9 @@ end
 
 -- The broker has confirmed the entry of an operation with this `h`.
 local function move_to_offered(id, h)
-  change_set(id, set_removes, OUTBOX, outbox_entry_of(id, h))
-  change_set(id, set_adds, OFFERED_SET, flow_of(h) .. id, true)
+  local flow = flow_of(h)
+  change_set(id, set_removes, OUTBOX, flow .. sub(h, 33, 40) .. id)
+  change_set(id, set_adds, OFFERED_SET, flow .. id, true)
 end
 
 -- The stamp of the last offer, or the scope of the pause that holds it.
@@ -334,8 +338,9 @@ local function remove_offer(id, h)
     change_set(id, set_removes, HELD, entry_of(id, h))
     return
   end
-  change_set(id, set_removes, OUTBOX, outbox_entry_of(id, h))
-  change_set(id, set_removes, OFFERED_SET, flow_of(h) .. id, true)
+  local flow = flow_of(h)
+  change_set(id, set_removes, OUTBOX, flow .. sub(h, 33, 40) .. id)
+  change_set(id, set_removes, OFFERED_SET, flow .. id, true)
 end
 
 -- Returns the stamp of an operation's entry in the outbox, or nil.
