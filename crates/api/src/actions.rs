@@ -3,7 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use drumline_protocol::{Action, ActionStage, BulkAction, BulkChange, BulkRefusal, limits};
+use drumline_protocol::{
+    Action, ActionStage, BulkAction, BulkChange, BulkKind, BulkRefusal, limits,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::attributes::ListFilter;
@@ -37,14 +39,14 @@ impl StartAction {
     pub fn from_json(body: &[u8]) -> Result<Self, Error> {
         let mut given = Fields::of_body(body)?;
         let action = given.parsed("action", |name| {
-            let found = Action::ALL.into_iter().find(|one| one.name() == name);
-            found.ok_or_else(|| "must be cancel, pause, resume, postpone or delete".to_owned())
+            let words = "must be cancel, pause, resume, postpone, delete or run-again";
+            BulkKind::named(&name).ok_or_else(|| words.to_owned())
         });
         if action.is_none() && !given.is_noted("action") {
             given.note("action", "is required");
         }
         let until = given.time("postponeUntil");
-        let needs_until = action == Some(Action::Postpone);
+        let needs_until = action == Some(BulkKind::Act(Action::Postpone));
         if needs_until && until.is_none() && !given.is_noted("postponeUntil") {
             given.note("postponeUntil", "is required to postpone");
         }
@@ -67,12 +69,15 @@ impl StartAction {
         let expected = given.number("expected", "from 0 up");
         given.refuse_rest(|_name| "is unknown");
         let change = match (action, until) {
-            (Some(Action::Cancel), _) => Some(BulkChange::Cancel),
-            (Some(Action::Pause), _) => Some(BulkChange::Pause),
-            (Some(Action::Resume), _) => Some(BulkChange::Resume),
-            (Some(Action::Delete), _) => Some(BulkChange::Delete),
-            (Some(Action::Postpone), Some(until)) => Some(BulkChange::Postpone(until)),
-            (Some(Action::Postpone) | None, _) => None,
+            (Some(BulkKind::Act(Action::Cancel)), _) => Some(BulkChange::Cancel),
+            (Some(BulkKind::Act(Action::Pause)), _) => Some(BulkChange::Pause),
+            (Some(BulkKind::Act(Action::Resume)), _) => Some(BulkChange::Resume),
+            (Some(BulkKind::Act(Action::Delete)), _) => Some(BulkChange::Delete),
+            (Some(BulkKind::RunAgain), _) => Some(BulkChange::RunAgain),
+            (Some(BulkKind::Act(Action::Postpone)), Some(until)) => {
+                Some(BulkChange::Postpone(until))
+            }
+            (Some(BulkKind::Act(Action::Postpone)) | None, _) => None,
         };
         match change {
             Some(change) if given.errors.is_empty() => Ok(Self {
@@ -195,7 +200,7 @@ pub struct ActionsView {
 pub struct ActionView {
     /// The id.
     pub id: String,
-    /// `cancel`, `pause`, `resume`, `postpone` or `delete`.
+    /// `cancel`, `pause`, `resume`, `postpone`, `delete` or `run-again`.
     pub action: String,
     /// The conditions; without any, every operation is selected.
     pub filter: BTreeMap<String, String>,
@@ -268,7 +273,7 @@ impl From<&BulkAction> for ActionView {
         };
         Self {
             id: action.id.to_string(),
-            action: action.change.action().name().to_owned(),
+            action: action.change.kind().name().to_owned(),
             filter: action.conditions.iter().cloned().collect(),
             postpone_until: action.change.until().map(|until| until.to_string()),
             reason: action.reason.clone(),
@@ -302,7 +307,7 @@ impl From<&BulkRefusal> for ActionRefusal {
 
 #[cfg(test)]
 mod tests {
-    use drumline_protocol::State;
+    use drumline_protocol::{FailureKey, State};
 
     use super::*;
 
@@ -318,6 +323,10 @@ mod tests {
         assert!(names.eq(["holdsToken", "messageName", "state"]));
         assert_eq!(filter_of(&read.conditions).unwrap(), read.filter);
         assert_eq!((read.expected, read.is_rehearsal), (Some(7), false));
+        let body = br#"{"action": "run-again", "reason": "mended", "filter": {"failure": "00000000000000ab"}}"#;
+        let read = StartAction::from_json(body).unwrap();
+        assert_eq!(read.change, BulkChange::RunAgain);
+        assert_eq!(read.filter.failure, Some(FailureKey(0xab)));
         let body = br#"{"action": "delete", "all": true, "dryRun": true}"#;
         let read = StartAction::from_json(body).unwrap();
         assert!(read.is_rehearsal && read.conditions.is_empty());
@@ -338,12 +347,15 @@ mod tests {
         assert_eq!(of(r#""filter": {}"#), ["filter"]);
         assert_eq!(of(r#""filter": []"#), ["filter"]);
         assert_eq!(
-            of(r#""filter": {"state": "", "name": null, "queue": {}, "color": "red"}"#),
+            of(
+                r#""filter": {"state": "", "name": null, "queue": {}, "color": "red", "failure": "all"}"#
+            ),
             [
                 "filter.state",
                 "filter.name",
                 "filter.queue",
-                "filter.color"
+                "filter.color",
+                "filter.failure"
             ]
         );
         assert_eq!(

@@ -21,8 +21,8 @@ use std::borrow::Cow;
 use drumline_protocol::operation::{TraceContext, execution_time_span};
 use drumline_protocol::transition::legal_actions;
 use drumline_protocol::{
-    Body, ChainKey, Creator, DependencyToken, Extensions, Operation, OperationType, Organization,
-    QueueName, RetryPolicy, Rules, State, Status, Timestamp, TokenPolicy, limits,
+    Body, ChainKey, Creator, DependencyToken, Extensions, FailureKey, Operation, OperationType,
+    Organization, QueueName, RetryPolicy, Rules, State, Status, Timestamp, TokenPolicy, limits,
 };
 use serde::ser::{SerializeMap as _, Serializer};
 use serde::{Deserialize, Serialize};
@@ -33,9 +33,9 @@ use uuid::Uuid;
 use crate::draft::{self, Written};
 use crate::fields::Fields;
 use crate::kinds::{
-    CallId, Condition, ErrorNumber, Flag, Id, Kind, MessageName, Payload, PolicyName, PolicyWord,
-    Queue, Retry, Rule, StateCode, StateWord, StatusCode, StatusWord, Text, Time, Token,
-    TypeNumber, Url, Zone,
+    CallId, Condition, ErrorNumber, FailureId, Flag, Id, Kind, MessageName, Payload, PolicyName,
+    PolicyWord, Queue, Retry, Rule, StateCode, StateWord, StatusCode, StatusWord, Text, Time,
+    Token, TypeNumber, Url, Zone,
 };
 use crate::schema::{Form, Property};
 use crate::table::{Scope, create, default, draft, filter, first, given, setter, view};
@@ -133,6 +133,9 @@ filter! {
     "queue" queue: QueueName as Queue, List => queue(impl Into<String>);
     /// Selects operations that hold their token, or those that do not.
     "holdsToken" holds_token: bool as Flag, Address;
+    /// Selects operations whose last error is of this kind: the id of a failure group. Those
+    /// that have Failed with it, and those that wait to be tried again.
+    "failure" failure: FailureKey as FailureId, List => failure(impl Into<String>);
 }
 
 draft! {

@@ -8,7 +8,7 @@
 mod policies;
 mod states;
 
-use drumline_protocol::{DependencyToken, OperationType, QueueName, Timestamp, limits};
+use drumline_protocol::{DependencyToken, FailureKey, OperationType, QueueName, Timestamp, limits};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -247,6 +247,33 @@ impl Kind for Id {
 impl Condition for Id {
     fn parse(text: String) -> Result<Uuid, String> {
         text.parse().map_err(|_not| "must be a UUID".to_owned())
+    }
+}
+
+/// The id of a failure group.
+pub(crate) struct FailureId;
+
+impl Form for FailureId {
+    fn schema() -> Value {
+        json!({"type": "string", "pattern": "^[0-9a-f]{16}$"})
+    }
+}
+
+impl Kind for FailureId {
+    type Value = FailureKey;
+    type Draft = String;
+
+    fn take(given: &mut Fields<'_>, name: &str) -> Option<FailureKey> {
+        given.parsed(name, Self::parse)
+    }
+}
+
+impl Condition for FailureId {
+    fn parse(text: String) -> Result<FailureKey, String> {
+        let key: Option<FailureKey> = text.parse().ok();
+        // Another way to write the same number is a mistake, too.
+        let key = key.filter(|key| key.to_string() == text);
+        key.ok_or_else(|| "must be the id of a failure group: 16 hexadecimal digits".to_owned())
     }
 }
 

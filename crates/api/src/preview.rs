@@ -2,7 +2,7 @@
 //! done. The console, the API and the command line say the same.
 
 use drumline_protocol::text::grouped;
-use drumline_protocol::{Action, Header, State, TokenPolicy};
+use drumline_protocol::{Action, BulkKind, Header, State, TokenPolicy};
 use serde::{Deserialize, Serialize};
 
 /// The effect that an action would have on one operation now.
@@ -103,7 +103,17 @@ fn of_those_behind(action: Action, header: &Header, behind: u64) -> Option<Strin
 
 /// The consequence of an action for each of many operations, in sentences.
 #[must_use]
-pub const fn of_many(action: Action) -> &'static [&'static str] {
+pub const fn of_many(kind: BulkKind) -> &'static [&'static str] {
+    let action = match kind {
+        BulkKind::Act(action) => action,
+        BulkKind::RunAgain => {
+            return &[
+                "A new operation does the work of each again, with the same attributes and data; the old one stays as it is.",
+                "The oldest run first, and those of a token keep their order.",
+                "An operation that ran again in the last two days is left alone.",
+            ];
+        }
+    };
     match action {
         Action::Cancel => &[
             "Each ends as Canceled.",
@@ -180,7 +190,9 @@ mod tests {
     #[test]
     fn every_action_has_whole_sentences() {
         for action in Action::ALL {
-            let many = of_many(action).iter().map(ToString::to_string);
+            let many = of_many(BulkKind::Act(action))
+                .iter()
+                .map(ToString::to_string);
             for status in Status::ALL {
                 let one = of_one(action, &header(status), 3);
                 for sentence in one.into_iter().chain(many.clone()) {

@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use drumline_protocol::failure::pattern;
+use drumline_protocol::failure::{pattern, text_of};
 use drumline_protocol::{
     Body, ErrorCode, FailureKey, Fault, Header, OperationId, Organization, QueueName, State, Status,
 };
@@ -147,11 +147,7 @@ impl Tally {
     }
 
     fn failed(&self, id: OperationId, body: &Body, fault: &Fault) {
-        let text = match fault.message.as_str() {
-            "" => fault.friendly_message.as_str(),
-            message => message,
-        };
-        let (pattern, now) = (pattern(text), self.store.now());
+        let (pattern, now) = (pattern(text_of(fault)), self.store.now());
         let key = FailureKey::new(&body.message_name, fault.code, &pattern);
         let group = FailureGroup {
             key,

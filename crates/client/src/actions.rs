@@ -52,6 +52,21 @@ impl NewAction {
         }
     }
 
+    /// The same work again for all Completed operations that match a filter and exist when
+    /// it is started: each by a new operation with the same attributes, the oldest first.
+    /// An operation that ran again in the last two days is left alone.
+    pub fn run_again(filter: &Filter, reason: impl Into<String>) -> Self {
+        Self {
+            action: "run-again",
+            filter: filter.pairs().into_iter().collect(),
+            all: false,
+            reason: reason.into(),
+            postpone_until: None,
+            expected: None,
+            dry_run: false,
+        }
+    }
+
     /// Says that a filter without conditions is meant: all operations. The service
     /// refuses it otherwise.
     pub fn all(self) -> Self {

@@ -69,6 +69,7 @@ macro_rules! store_suite {
                 of_racing_resumes_one_releases_the_chain,
                 a_repeated_resume_of_a_chain_is_answered_like_the_first,
                 stopped_chains_are_found,
+                the_last_error_is_found_by_its_failure_group,
             }
             history {
                 every_commit_is_on_record_in_order,

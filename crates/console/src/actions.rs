@@ -51,10 +51,7 @@ fn stage(action: &BulkAction) -> Text {
         }
         ActionStage::Running => match action.obstacle() {
             Some(why) => format!("it waits: {why}"),
-            None => {
-                let back_to = exact(action.below.created());
-                format!("it goes on: it has looked back to {back_to}")
-            }
+            None => progress(action),
         },
         ActionStage::Done => "nothing is left".to_owned(),
         ActionStage::Aborted => {
@@ -63,6 +60,22 @@ fn stage(action: &BulkAction) -> Text {
         ActionStage::Failed(why) => format!("it could not go on: {why}"),
     };
     Text::sentence(&words)
+}
+
+/// The place that an action has reached, as a clause.
+fn progress(action: &BulkAction) -> String {
+    let ahead = action.ahead();
+    if !ahead.is_whole {
+        let back_to = exact(action.below.created());
+        return format!("it goes on: it has looked back to {back_to}");
+    }
+    match ahead.done_to {
+        Some(done_to) => {
+            let done_to = exact(done_to.created());
+            format!("it goes on: what was created before {done_to} is done")
+        }
+        None => "it goes on, from the oldest on".to_owned(),
+    }
 }
 
 /// The page.
@@ -75,8 +88,8 @@ pub struct ActionPage {
     pub id: String,
     /// The revision that is shown.
     pub revision: u64,
-    /// The label of the action on each operation.
-    pub label: &'static str,
+    /// The heading: the action on each operation.
+    pub heading: &'static str,
     /// The conditions; empty: everything.
     pub conditions: Vec<(Text, Text)>,
     /// The time to postpone to.
@@ -103,7 +116,7 @@ impl ActionPage {
     pub fn of(frame: Frame, action: &BulkAction, now: Timestamp) -> Self {
         let moment = |at| Moment { at, now };
         let conditions = action.conditions.iter();
-        let name = action.change.action().name();
+        let name = action.change.kind().name();
         let pairs = action.conditions.iter();
         let pairs = pairs.map(|(name, value)| (name.as_str(), value.as_str()));
         let refusals = action.counts.refusals.iter();
@@ -111,7 +124,7 @@ impl ActionPage {
             frame,
             id: action.id.to_string(),
             revision: action.revision,
-            label: words::action(action.change.action()),
+            heading: words::bulk_heading(action.change.kind()),
             conditions: conditions
                 .map(|(name, value)| (Text::line(name), Text::line(value)))
                 .collect(),

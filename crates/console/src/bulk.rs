@@ -2,7 +2,7 @@
 //! form that starts the action.
 
 use askama::Template;
-use drumline_protocol::Action;
+use drumline_protocol::{Action, BulkKind};
 
 use crate::frame::Frame;
 use crate::operations::Filter;
@@ -41,7 +41,7 @@ pub struct BulkPage {
     /// The frame.
     pub frame: Frame,
     /// The action.
-    pub action: Action,
+    pub kind: BulkKind,
     /// The conditions.
     pub filter: Filter,
     /// The outcome of the dry run.
@@ -57,16 +57,38 @@ pub struct BulkPage {
 }
 
 impl BulkPage {
-    /// The label of the action.
+    /// The heading, which the page puts as a question.
     #[must_use]
-    pub fn label(&self) -> &'static str {
-        words::action(self.action)
+    pub fn heading(&self) -> &'static str {
+        words::bulk_heading(self.kind)
+    }
+
+    /// The word for what would happen to each.
+    #[must_use]
+    pub fn would(&self) -> &'static str {
+        match self.kind {
+            BulkKind::Act(_) => "would be changed",
+            BulkKind::RunAgain => "would run again",
+        }
+    }
+
+    /// The label of the button.
+    #[must_use]
+    pub fn button(&self) -> &'static str {
+        match self.kind {
+            BulkKind::Act(Action::Cancel) => "Cancel them",
+            BulkKind::Act(Action::Pause) => "Pause them",
+            BulkKind::Act(Action::Resume) => "Resume them",
+            BulkKind::Act(Action::Postpone) => "Postpone them",
+            BulkKind::Act(Action::Delete) => "Delete them",
+            BulkKind::RunAgain => "Run them again",
+        }
     }
 
     /// The address that the form is sent to.
     #[must_use]
     pub fn address(&self) -> String {
-        format!("/many/{}", self.action.name())
+        format!("/many/{}", self.kind.name())
     }
 
     /// The address of the operations that are selected.
@@ -105,13 +127,13 @@ impl BulkPage {
     /// Returns true if the action cannot be taken back.
     #[must_use]
     pub fn is_final(&self) -> bool {
-        matches!(self.action, Action::Cancel | Action::Delete)
+        matches!(self.kind, BulkKind::Act(Action::Cancel | Action::Delete))
     }
 
     /// Returns true if the action needs a time.
     #[must_use]
     pub fn needs_time(&self) -> bool {
-        self.action == Action::Postpone
+        self.kind == BulkKind::Act(Action::Postpone)
     }
 
     /// The command that does the same.
@@ -128,6 +150,6 @@ impl BulkPage {
         } else {
             ""
         };
-        Text::line(&format!("drumline {}{rest}{until}", self.action.name()))
+        Text::line(&format!("drumline {}{rest}{until}", self.kind.name()))
     }
 }

@@ -60,7 +60,7 @@ pub use sheet::{Cell, Search, Sheet, SheetPage};
 pub use text::{Block, Text, address, bytes, encoded, number};
 pub use time::{Moment, exact, span};
 pub use timeline::Timeline;
-pub use words::{Badge, action, reason};
+pub use words::{Badge, action, bulk, bulk_title, reason};
 
 /// Writes a page.
 #[must_use]

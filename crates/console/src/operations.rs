@@ -90,6 +90,7 @@ const FIELDS: &[(&str, &str, &str)] = &[
     ("createdBefore", "--created-before", "Created before"),
     ("completedBefore", "--completed-before", "Completed before"),
     ("holdsToken", "--holds-token", "Holds its token"),
+    ("failure", "--failure", "Failure group"),
 ];
 
 /// The fields that are always visible.

@@ -23,6 +23,8 @@ pub struct Cell {
     pub note: Option<Text>,
     /// Bars above the text.
     pub chart: Option<Chart>,
+    /// The things that can be done about the row: labels and addresses.
+    pub actions: Vec<(&'static str, String)>,
 }
 
 impl Cell {
@@ -70,6 +72,21 @@ impl Cell {
             chart: Some(chart),
             ..Self::default()
         }
+    }
+
+    /// The things that can be done about the row: labels and addresses.
+    #[must_use]
+    pub fn actions(actions: Vec<(&'static str, String)>) -> Self {
+        Self {
+            actions,
+            ..Self::default()
+        }
+    }
+
+    /// Returns true if there is nothing to see.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.text.is_empty() && self.badge.is_none() && self.actions.is_empty()
     }
 
     /// The same cell with a line below its text.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use askama::filters::HtmlSafe;
 use drumline_protocol::transition::EventKind;
-use drumline_protocol::{Action, Header, State, Status, StopRequest, Timestamp};
+use drumline_protocol::{Action, BulkKind, Header, State, Status, StopRequest, Timestamp};
 
 use crate::text::Text;
 use crate::time::span;
@@ -161,5 +161,39 @@ pub const fn action(action: Action) -> &'static str {
         Action::Resume => "Resume",
         Action::Postpone => "Postpone",
         Action::Delete => "Delete",
+    }
+}
+
+/// An action on many operations as the label of a button.
+#[must_use]
+pub const fn bulk(kind: BulkKind) -> &'static str {
+    match kind {
+        BulkKind::Act(of_one) => action(of_one),
+        BulkKind::RunAgain => "Run again",
+    }
+}
+
+/// An action on many operations as the title of its page.
+#[must_use]
+pub const fn bulk_title(kind: BulkKind) -> &'static str {
+    match kind {
+        BulkKind::Act(Action::Cancel) => "Cancel many operations",
+        BulkKind::Act(Action::Pause) => "Pause many operations",
+        BulkKind::Act(Action::Resume) => "Resume many operations",
+        BulkKind::Act(Action::Postpone) => "Postpone many operations",
+        BulkKind::Act(Action::Delete) => "Delete many operations",
+        BulkKind::RunAgain => "Run many operations again",
+    }
+}
+
+/// An action on many operations as the heading of its page.
+pub(crate) const fn bulk_heading(kind: BulkKind) -> &'static str {
+    match kind {
+        BulkKind::Act(Action::Cancel) => "Cancel all that match",
+        BulkKind::Act(Action::Pause) => "Pause all that match",
+        BulkKind::Act(Action::Resume) => "Resume all that match",
+        BulkKind::Act(Action::Postpone) => "Postpone all that match",
+        BulkKind::Act(Action::Delete) => "Delete all that match",
+        BulkKind::RunAgain => "Run all that match again",
     }
 }

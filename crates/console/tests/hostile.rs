@@ -14,7 +14,7 @@ use drumline_protocol::history::Entry;
 use drumline_protocol::transition::EventKind;
 use drumline_protocol::{
     Action, ActionId, ActionStage, Attempt, Author, Body, BulkAction, BulkChange, BulkCounts,
-    BulkRefusal, CommitId, DependencyToken, ErrorCode, Extensions, Fault, Fence, History,
+    BulkKind, BulkRefusal, CommitId, DependencyToken, ErrorCode, Extensions, Fault, Fence, History,
     Operation, OperationId, Organization, Output, Partition, Progress, Report, Rules, Status,
     Timestamp, operation::first_header,
 };
@@ -373,10 +373,14 @@ fn no_text_from_outside_is_markup_in_a_form() {
         };
         check("run again", &again);
         check(action.name(), &ask);
-        for has_more in [true, false] {
+        for (kind, has_more) in [
+            (BulkKind::Act(action), true),
+            (BulkKind::Act(action), false),
+            (BulkKind::RunAgain, false),
+        ] {
             let many = BulkPage {
                 frame: frame(),
-                action,
+                kind,
                 filter: Filter {
                     pairs: pairs.to_vec(),
                 },
@@ -448,7 +452,10 @@ fn no_text_from_outside_is_markup_in_a_form() {
             title: "Rows",
             intro: vec![HOSTILE.into()],
             columns: vec!["One", "Two"],
-            rows: vec![vec![cell(), Cell::text(HOSTILE)], vec![Cell::chart(chart)]],
+            rows: vec![
+                vec![cell(), Cell::text(HOSTILE)],
+                vec![Cell::chart(chart), Cell::actions(vec![("Pause", typed())])],
+            ],
             empty: "",
             links: vec![(HOSTILE.into(), "/".to_owned())],
             is_folded: false,

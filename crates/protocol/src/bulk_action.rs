@@ -14,6 +14,11 @@
 //! before it. So of two executors one writes. An executor announces each page before it
 //! changes anything. So the one that goes on after a death knows the page that may be
 //! done in part, and changes no operation of it twice: see [`BulkAction::repeats`].
+//!
+//! Running again goes the other way, because those of a token must keep their order. The
+//! executor first looks for the pages from the newest operation down, and notes where
+//! each begins. Then it does them from the oldest up: see [`Ahead`]. No page is announced:
+//! the idempotency key of each new operation keeps a repeated page from doing anything.
 
 use std::fmt;
 use std::str::FromStr;
@@ -95,19 +100,58 @@ pub enum BulkChange {
     Postpone(Timestamp),
     /// It is removed, if it is Completed.
     Delete,
+    /// A new operation does its work again, if it is Completed.
+    RunAgain,
+}
+
+/// The kind of a change: the word that a client asks with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BulkKind {
+    /// An action that changes an operation.
+    Act(Action),
+    /// A new operation does the work again.
+    RunAgain,
+}
+
+impl BulkKind {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::Act(Action::Cancel),
+        Self::Act(Action::Pause),
+        Self::Act(Action::Resume),
+        Self::Act(Action::Postpone),
+        Self::Act(Action::Delete),
+        Self::RunAgain,
+    ];
+
+    /// The word in addresses and commands.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Act(action) => action.name(),
+            Self::RunAgain => "run-again",
+        }
+    }
+
+    /// The kind with this word.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
 }
 
 impl BulkChange {
-    /// The action that a client asks for.
+    /// The kind that a client asks for.
     #[must_use]
-    pub const fn action(self) -> Action {
-        match self {
+    pub const fn kind(self) -> BulkKind {
+        BulkKind::Act(match self {
             Self::Cancel => Action::Cancel,
             Self::Pause => Action::Pause,
             Self::Resume => Action::Resume,
             Self::Postpone(_) => Action::Postpone,
             Self::Delete => Action::Delete,
-        }
+            Self::RunAgain => return BulkKind::RunAgain,
+        })
     }
 
     /// The time to postpone to.
@@ -115,7 +159,7 @@ impl BulkChange {
     pub const fn until(self) -> Option<Timestamp> {
         match self {
             Self::Postpone(until) => Some(until),
-            Self::Cancel | Self::Pause | Self::Resume | Self::Delete => None,
+            Self::Cancel | Self::Pause | Self::Resume | Self::Delete | Self::RunAgain => None,
         }
     }
 }
@@ -175,6 +219,25 @@ pub struct BulkPage {
     pub below: Option<OperationId>,
 }
 
+/// The pages of an action that runs operations again: first they are found, from the
+/// newest operation down, and then done, from the oldest up.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ahead {
+    /// The id above each page that is not done yet, the newest page first. A page ends
+    /// where the next one begins.
+    pub above: Vec<OperationId>,
+    /// True when all pages are found.
+    pub is_whole: bool,
+    /// Operations that are older than this id are done with; `None`: no page is done.
+    pub done_to: Option<OperationId>,
+}
+
+impl Ahead {
+    /// The most pages of an action. The record of an action has all of them, at 16
+    /// bytes each.
+    pub const PAGES: usize = 4_096;
+}
+
 /// The version that reads the added fields. An executor of an earlier build leaves them
 /// alone, and does its pages without them.
 const SINCE: FormatVersion = FormatVersion::new(4, 0);
@@ -182,6 +245,8 @@ const SINCE: FormatVersion = FormatVersion::new(4, 0);
 const PAGE: Field<BulkPage> = Field::new(1, SINCE);
 /// The reason why no manager executes the action at present.
 const OBSTACLE: Field<String> = Field::new(2, SINCE);
+/// The pages of an action that runs operations again.
+const AHEAD: Field<Ahead> = Field::new(3, SINCE);
 /// The time by which the clocks of two processes may differ that read the store's.
 const CLOCKS: Duration = Duration::from_secs(1);
 
@@ -282,6 +347,60 @@ impl BulkAction {
         next
     }
 
+    /// The pages of an action that runs operations again.
+    #[must_use]
+    pub fn ahead(&self) -> Ahead {
+        self.extensions
+            .get(&AHEAD)
+            .ok()
+            .flatten()
+            .unwrap_or_default()
+    }
+
+    /// The action after a page was found, or after a look that has found nothing:
+    /// `found` operations are on the page, and everything from `below` up was looked at;
+    /// `None`: nothing is left to find.
+    #[must_use]
+    pub fn found(&self, found: u64, below: Option<OperationId>, now: Timestamp) -> Self {
+        let mut next = self.next();
+        let mut ahead = self.ahead();
+        if found > 0 {
+            ahead.above.push(self.below);
+            next.counts.counted = next.counts.counted.saturating_add(found);
+        }
+        match below {
+            Some(below) => next.below = next.below.min(below),
+            None => ahead.is_whole = true,
+        }
+        if ahead.is_whole && ahead.above.is_empty() {
+            next.end(Stage::Done, now);
+        } else {
+            set(&mut next.extensions, &AHEAD, &ahead);
+        }
+        next
+    }
+
+    /// The action after its oldest page was run again.
+    #[must_use]
+    pub fn run_again(&self, page: &BulkCounts, now: Timestamp) -> Self {
+        let mut next = self.next();
+        // They were counted when they were found.
+        next.counts.add(&BulkCounts {
+            counted: 0,
+            ..page.clone()
+        });
+        let mut ahead = self.ahead();
+        if let Some(above) = ahead.above.pop() {
+            ahead.done_to = Some(above);
+        }
+        if ahead.above.is_empty() {
+            next.end(Stage::Done, now);
+        } else {
+            set(&mut next.extensions, &AHEAD, &ahead);
+        }
+        next
+    }
+
     /// The reason why no manager executes it at present, for people.
     #[must_use]
     pub fn obstacle(&self) -> Option<String> {
@@ -319,6 +438,8 @@ impl BulkAction {
                     entry.event == EventKind::Postpone && entry.until == Some(until)
                 }
                 BulkChange::Delete => entry.event == EventKind::Delete,
+                // The operation itself does not change.
+                BulkChange::RunAgain => false,
             };
             is_change && entry.author == self.author && entry.at.as_millis() >= since
         })
@@ -381,6 +502,7 @@ impl BulkAction {
         self.executor = None;
         self.extensions.remove(&PAGE);
         self.extensions.remove(&OBSTACLE);
+        self.extensions.remove(&AHEAD);
     }
 }
 

@@ -11,7 +11,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::digest;
 use crate::error_code::ErrorCode;
+use crate::extensions::Field;
 use crate::limits;
+use crate::operation::{Fault, Header};
+use crate::status::Status;
+use crate::version::FormatVersion;
 
 /// Characters of a message that are looked at. A longer message is cut: its
 /// beginning says what it is about, and every failure costs this work.
@@ -30,11 +34,79 @@ const QUOTED: char = '…';
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct FailureKey(pub u64);
 
+/// The part of a [`FailureKey`] that an operation's header knows: error code and
+/// pattern, without the message name.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct FaultKind(u64);
+
+/// The kind of the last fault of an operation that a handler was started for, or that
+/// has Failed. No release has written a store without the field.
+const LAST_FAULT: Field<FaultKind> = Field::new(2, FormatVersion::new(4, 0));
+
+impl FaultKind {
+    /// The kind of faults with this pattern.
+    #[must_use]
+    pub fn new(code: ErrorCode, pattern: &str) -> Self {
+        Self(digest(&[&code.to_string(), pattern]))
+    }
+
+    /// The kind of a fault.
+    #[must_use]
+    pub fn of(fault: &Fault) -> Self {
+        Self::new(fault.code, &pattern(text_of(fault)))
+    }
+}
+
 impl FailureKey {
     /// The group of a failure with this pattern.
     #[must_use]
     pub fn new(message_name: &str, code: ErrorCode, pattern: &str) -> Self {
-        Self(digest(&[message_name, &code.to_string(), pattern]))
+        Self::of(message_name, FaultKind::new(code, pattern))
+    }
+
+    /// The group of a failure of this kind.
+    #[must_use]
+    pub fn of(message_name: &str, kind: FaultKind) -> Self {
+        Self(digest(&[message_name, &kind.0.to_string()]))
+    }
+}
+
+impl Header {
+    /// The kind of the last fault; `None` if there is none, or if the operation has
+    /// Succeeded since.
+    #[must_use]
+    pub fn last_fault(&self) -> Option<FaultKind> {
+        self.extensions.get(&LAST_FAULT).ok().flatten()
+    }
+
+    /// Notes the fault that a transition to this header brings, if it brings one.
+    /// Waiting for a worker with a handler is no failure, so an operation that was
+    /// never started notes nothing before its end.
+    pub(crate) fn note_fault(&mut self, fault: Option<&Fault>) {
+        if self.status == Status::Succeeded {
+            self.extensions.remove(&LAST_FAULT);
+        }
+        let is_failure = self.starts > 0 || self.status == Status::Failed;
+        if let Some(fault) = fault.filter(|_| is_failure) {
+            let kind = FaultKind::of(fault);
+            if self
+                .extensions
+                .set(&LAST_FAULT, &kind, LAST_FAULT.since())
+                .is_err()
+            {
+                // Only a value over every limit cannot be written.
+                self.extensions.remove(&LAST_FAULT);
+            }
+        }
+    }
+}
+
+/// The text of a fault that tells its kind: the technical message, if there is one.
+#[must_use]
+pub fn text_of(fault: &Fault) -> &str {
+    match fault.message.as_str() {
+        "" => &fault.friendly_message,
+        message => message,
     }
 }
 
@@ -208,5 +280,9 @@ mod tests {
             assert_ne!(key, other);
         }
         assert_eq!(key.to_string().parse(), Ok(key));
+        let fault = Fault::new(ErrorCode::NETWORK_ERROR, "Broken.", "row 7");
+        assert_eq!(FailureKey::of("Import", FaultKind::of(&fault)), key);
+        let silent = Fault::new(ErrorCode::NETWORK_ERROR, "row 7", "");
+        assert_eq!(FaultKind::of(&silent), FaultKind::of(&fault));
     }
 }

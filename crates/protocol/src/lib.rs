@@ -52,7 +52,7 @@ pub mod version;
 pub use attempt::Attempt;
 pub use backoff::Backoff;
 pub use bulk_action::{
-    ActionId, BulkAction, BulkChange, BulkCounts, BulkPage, BulkRefusal, Executor,
+    ActionId, Ahead, BulkAction, BulkChange, BulkCounts, BulkKind, BulkPage, BulkRefusal, Executor,
     Stage as ActionStage,
 };
 pub use error_code::ErrorCode;

@@ -56,6 +56,13 @@ pub struct Transition {
 /// # Errors
 /// [`Refused`] where the table has no such arrow. The header is unchanged.
 pub fn apply(header: &Header, event: Event, at: At) -> Result<Transition, Refused> {
+    let mut transition = decide(header, event, at)?;
+    transition.header.note_fault(transition.fault.as_ref());
+    Ok(transition)
+}
+
+/// The arrow of the table that the event takes.
+fn decide(header: &Header, event: Event, at: At) -> Result<Transition, Refused> {
     let from = Arrow {
         header,
         event: event.kind(),

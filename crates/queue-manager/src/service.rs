@@ -32,6 +32,7 @@ mod quotas;
 mod rate_limit;
 mod read;
 mod run_again;
+mod run_again_page;
 mod scale;
 pub(crate) mod series;
 mod shown;
@@ -82,6 +83,7 @@ pub(crate) use actions::OF_ALL as ACTIONS_OF_ALL;
 pub(crate) use bulk::SHARE as BULK_SHARE;
 pub(crate) use completion_feed::{Completions, Subscriber};
 pub(crate) use create::stored_as;
+pub(crate) use run_again_page::{RunAgainStep, is_over_soon};
 
 use completion_feed::CompletionFeed;
 use create::CreateBatcher;

@@ -1,7 +1,7 @@
 //! Listings: the selection, its pages, and the counts.
 
 use drumline_protocol::{
-    Body, ChainKey, Header, IndexKey, IndexKind, Operation, OperationId, OperationType,
+    Body, ChainKey, FailureKey, Header, IndexKey, IndexKind, Operation, OperationId, OperationType,
     Organization, QueueName, Shelf, State, Status, Timestamp,
 };
 use uuid::Uuid;
@@ -46,6 +46,8 @@ pub struct Filter {
     pub holding: Option<bool>,
     /// True: the operation is Suspended and no time wakes it.
     pub waits_without_time: Option<bool>,
+    /// With a last error of this failure group.
+    pub failure: Option<FailureKey>,
     /// Of this tenant.
     pub organization: Option<Organization>,
 }
@@ -81,6 +83,10 @@ impl Filter {
             && holds(self.owner.as_ref(), &body.owner)
             && holds(self.queue.as_ref(), &body.queue)
             && holds(self.organization.as_ref(), &body.organization)
+            && self.failure.is_none_or(|wanted| {
+                let kind = header.last_fault();
+                kind.is_some_and(|kind| FailureKey::of(&body.message_name, kind) == wanted)
+            })
     }
 
     /// Returns false if the header alone shows that the operation is not
@@ -97,6 +103,7 @@ impl Filter {
                 .completed_before
                 .is_none_or(|time| header.completed_on.is_some_and(|end| end < time))
             && holds(self.holding.as_ref(), &header.holding)
+            && (self.failure.is_none() || header.last_fault().is_some())
             && holds(
                 self.waits_without_time.as_ref(),
                 &header.waits_without_time(),
@@ -198,6 +205,8 @@ impl Filter {
                 self.holding != Some(true) || matches!(status, Status::Failed | Status::Canceled)
             })
             .filter(|status| self.completed_before.is_none() || status.state() == State::Completed)
+            // The last error is forgotten with success.
+            .filter(|status| self.failure.is_none() || *status != Status::Succeeded)
             .collect()
     }
 }

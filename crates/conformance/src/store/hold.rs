@@ -3,7 +3,8 @@
 
 use drumline_backend::apply_event::Applied;
 use drumline_backend::store::{Committed, Filter, Guard};
-use drumline_protocol::{Event, Status};
+use drumline_protocol::failure::FaultKind;
+use drumline_protocol::{ErrorCode, Event, FailureKey, Fault, Jitter, Status};
 
 use super::commit::{claim_fresh, commit, commit_done};
 use super::listing::all_pages;
@@ -143,6 +144,56 @@ pub async fn stopped_chains_are_found(harness: &dyn StoreHarness) {
     found.sort_unstable();
     stopped.sort_unstable();
     assert_eq!(found, stopped);
+}
+
+/// Operations are listed by the group of their last error: those that have failed with it,
+/// and those that are to be tried again. Success forgets it.
+pub async fn the_last_error_is_found_by_its_failure_group(harness: &dyn StoreHarness) {
+    let fixture = Fixture::new(harness).await;
+    let failed = fixture.create(independent()).await;
+    let fence = fixture.claim(failed.id).await;
+    fixture.holder(failed.id, fence, Event::Fail(fault())).await;
+    let retry = || Event::Retry {
+        fault: fault(),
+        after: None,
+        jitter: Jitter(0),
+    };
+    let [waits, mended] = [
+        fixture.create(independent()).await,
+        fixture.create(independent()).await,
+    ];
+    for fresh in [&waits, &mended] {
+        let fence = fixture.claim(fresh.id).await;
+        fixture.holder(fresh.id, fence, retry()).await;
+    }
+    fixture.client(mended.id, Event::Resume).await;
+    fixture.run(mended.id).await;
+    let other = fixture.create(independent()).await;
+    let fence = fixture.claim(other.id).await;
+    let another = Fault::new(ErrorCode::NETWORK_ERROR, "the line is down", "ETIMEDOUT");
+    fixture.holder(other.id, fence, Event::Fail(another)).await;
+    fixture.create(independent()).await;
+
+    let body = fixture.read(failed.id).await.body;
+    let kind = FaultKind::of(&fault());
+    let of_group = Filter {
+        failure: Some(FailureKey::of(&body.message_name, kind)),
+        organization: Some(body.organization),
+        ..Filter::default()
+    };
+    for limit in [1, 500] {
+        let mut found = all_pages(&fixture, &of_group, limit).await;
+        found.sort_unstable();
+        let mut expected = vec![failed.id, waits.id];
+        expected.sort_unstable();
+        assert_eq!(found, expected, "in pages of {limit}");
+    }
+    let failures = Filter {
+        status: Some(Status::Failed),
+        message_name: Some(body.message_name),
+        ..of_group
+    };
+    assert_eq!(all_pages(&fixture, &failures, 500).await, [failed.id]);
 }
 
 /// The first has ended and holds; the second cannot start.

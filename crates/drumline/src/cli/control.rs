@@ -79,7 +79,9 @@ Examples:
   drumline run-again 019a9c1e-…
   drumline run-again 019a9c1e-… --data @corrected.json --leave-token
   drumline run-again --status Failed --message SendMail --created-after 2h --dry-run
-  drumline run-again --status Failed --message SendMail --created-after 2h --yes";
+  drumline run-again --status Failed --message SendMail --created-after 2h --yes
+  drumline run-again --failure 01a3b3a05b8f7c2d --status Failed --why 'the mail server is back'
+With --why, the service goes on by itself, also when the command ends: see `drumline actions`.";
 
 pub(crate) const UPDATE_HELP: &str = "\
 Examples:

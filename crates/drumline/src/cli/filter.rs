@@ -64,6 +64,9 @@ pub(crate) struct Filter {
     /// Failed or Canceled, and holding their token until they are resumed (skipped)
     #[arg(long)]
     pub(crate) holds_token: bool,
+    /// With a last error of this kind: the id of a group of `drumline failures`
+    #[arg(long, value_name = "ID")]
+    pub(crate) failure: Option<String>,
 }
 
 impl Filter {
@@ -94,6 +97,7 @@ impl Filter {
             .with(self.regarding, client::Filter::regarding_object_id)
             .with(self.owner.as_ref(), client::Filter::owner_id)
             .with(self.queue.as_ref(), client::Filter::queue)
+            .with(self.failure.as_ref(), client::Filter::failure)
             .with(time(self.created_after), client::Filter::created_after)
             .with(time(self.created_before), client::Filter::created_before)
             .with(

@@ -4,14 +4,14 @@
 
 use std::time::Duration;
 
-use drumline_client::{ActionPreview, ActionView, BulkAction, Filter, NewAction, Paging};
+use drumline_client::{ActionPreview, ActionView, BulkAction, NewAction, Paging};
 use tokio::signal::ctrl_c;
 use tokio::time::sleep;
 
-use super::bulk::{TOLD, agrees, past};
+use super::bulk::{TOLD, agrees};
 use super::control::{for_each, name, usage};
 use super::{Session, paging};
-use crate::cli::actions::{Actions, Lasting, Verb};
+use crate::cli::actions::{Actions, Verb};
 use crate::cli::control::Consent;
 use crate::exit::{Exit, Result};
 use crate::output::clean::clean;
@@ -96,16 +96,47 @@ async fn list(session: &Session, limit: u32) -> Result<Exit> {
     Ok(Exit::Ok)
 }
 
+/// The words for an action: those that ask, and those of a dry run.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Words {
+    /// The verb.
+    pub(super) verb: &'static str,
+    /// The passive of a dry run.
+    pub(super) would: &'static str,
+}
+
+impl Words {
+    /// The words for running again.
+    pub(super) const RUN_AGAIN: Self = Self {
+        verb: "run again",
+        would: "would run again",
+    };
+
+    /// The words for an action that changes operations.
+    pub(super) const fn of(action: BulkAction) -> Self {
+        Self {
+            verb: name(action),
+            would: match action {
+                BulkAction::Cancel => "would be cancelled",
+                BulkAction::Pause => "would be paused",
+                BulkAction::Resume => "would be resumed",
+                BulkAction::Postpone(_) => "would be postponed",
+                BulkAction::Delete => "would be deleted",
+            },
+        }
+    }
+}
+
 /// Starts an action on everything that matches, after a person has agreed, and follows
 /// it to its end.
 pub(super) async fn start(
     session: &Session,
-    (action, filter, is_all): (BulkAction, &Filter, bool),
+    mut new: NewAction,
+    words: Words,
+    is_all: bool,
     consent: Consent,
-    lasting: &Lasting,
+    is_detached: bool,
 ) -> Result<Exit> {
-    let reason = lasting.why.as_deref().unwrap_or_default();
-    let mut new = NewAction::new(action, filter, reason);
     if is_all {
         new = new.all();
     }
@@ -113,11 +144,11 @@ pub(super) async fn start(
     if consent.dry_run || !consent.yes {
         let would = client.preview_action(&new).await?;
         if consent.dry_run {
-            tell_preview(session, &would, action)?;
+            tell_preview(session, &would, words)?;
             return Ok(Exit::Ok);
         }
         if would.done == 0 && would.complete {
-            tell_preview(session, &would, action)?;
+            tell_preview(session, &would, words)?;
             return Ok(if would.refused_count > 0 {
                 Exit::Refused
             } else {
@@ -127,13 +158,13 @@ pub(super) async fn start(
         if !would.complete {
             hint("there are more than were counted");
         }
-        if !agrees(would.done, name(action))? {
+        if !agrees(would.done, words.verb)? {
             hint("nothing was done");
             return Ok(Exit::Interrupted);
         }
     }
     let started = client.start_action(&new).await?;
-    if lasting.detach {
+    if is_detached {
         if session.out.is_json() {
             session.out.json(&started)?;
         } else {
@@ -142,7 +173,7 @@ pub(super) async fn start(
         }
         return Ok(Exit::Ok);
     }
-    follow(session, started, name(action)).await
+    follow(session, started, words.verb).await
 }
 
 /// Shows the progress of an action to its end. An interrupt leaves it running.
@@ -212,18 +243,15 @@ fn tell(session: &Session, action: &ActionView) -> Result<()> {
 }
 
 /// Shows what an action would do.
-fn tell_preview(session: &Session, would: &ActionPreview, action: BulkAction) -> Result<()> {
+fn tell_preview(session: &Session, would: &ActionPreview, words: Words) -> Result<()> {
     if session.out.is_json() {
         session.out.json(would)?;
         return Ok(());
     }
     let at_least = if would.complete { "" } else { "at least " };
     session.out.line(&format!(
-        "{at_least}{} match: {} would be {}, {} would be refused",
-        would.matched,
-        would.done,
-        past(action),
-        would.refused_count
+        "{at_least}{} match: {} {}, {} would be refused",
+        would.matched, would.done, words.would, would.refused_count
     ))?;
     if !would.consequence.is_empty() {
         hint(&would.consequence.join(" "));

@@ -144,7 +144,7 @@ fn tell(session: &Session, total: &BulkTotal, action: BulkAction, dry_run: bool)
 }
 
 /// The past participle of an action.
-pub(super) const fn past(action: BulkAction) -> &'static str {
+const fn past(action: BulkAction) -> &'static str {
     match action {
         BulkAction::Cancel => "cancelled",
         BulkAction::Pause => "paused",

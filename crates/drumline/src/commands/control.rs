@@ -1,7 +1,7 @@
 //! `drumline cancel`, `pause`, `resume`, `postpone`, `delete`: each given id,
 //! or all operations that match.
 
-use drumline_client::{BulkAction, Client, Error, OperationView};
+use drumline_client::{BulkAction, Client, Error, NewAction, OperationView};
 use serde_json::json;
 
 use super::settle::{Settling, is_stopping};
@@ -32,8 +32,10 @@ pub(crate) async fn run(
         (false, false) => each(session, ids, action).await,
         (true, true) => {
             let filter = filter.conditions(session.out.now());
-            if lasting.why.is_some() {
-                return actions::start(session, (action, &filter, *all), *consent, lasting).await;
+            if let Some(why) = &lasting.why {
+                let new = NewAction::new(action, &filter, why);
+                let words = actions::Words::of(action);
+                return actions::start(session, new, words, *all, *consent, lasting.detach).await;
             }
             let mut bulk = session.reached().await?.bulk(action, filter);
             if *all {

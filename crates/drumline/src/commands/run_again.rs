@@ -1,9 +1,10 @@
 //! `drumline run-again`: the work of Completed operations, once more.
 
-use drumline_client::{Error, OperationView, Paging, RunAgain, State};
+use drumline_client::{Error, NewAction, OperationView, Paging, RunAgain, State};
 use drumline_protocol::text::counted;
 use serde_json::json;
 
+use super::actions::{self, Words};
 use super::control::{for_each, usage};
 use super::submit::data;
 use super::{Session, bulk};
@@ -34,12 +35,24 @@ pub(crate) async fn run(session: &Session, args: &Args) -> Result<Exit> {
         lasting,
         filter,
     } = &args.selection;
-    if lasting.why.is_some() {
-        return Err(usage(
-            "the service does not run operations again by itself; leave out --why",
-        ));
-    }
     let selects = *all || *filter != Filter::default();
+    if let Some(why) = &lasting.why {
+        if !args.ids.is_empty() || !selects {
+            return Err(usage("--why goes with conditions, or --all"));
+        }
+        let has_changes = args.data.is_some()
+            || args.new_token.is_some()
+            || args.leave_token
+            || args.new_queue.is_some();
+        if has_changes {
+            return Err(usage(
+                "the service runs operations again as they are: leave out --why, or --data and the like",
+            ));
+        }
+        let new = NewAction::run_again(&filter.conditions(session.out.now()), why);
+        let words = Words::RUN_AGAIN;
+        return actions::start(session, new, words, *all, *consent, lasting.detach).await;
+    }
     let changes = RunAgain {
         data: args.data.as_deref().map(data::read).transpose()?,
         dependency_token: args.new_token.clone(),

@@ -65,9 +65,48 @@ fn what_does_not_go_together_is_refused() {
         &["actions", "abort"],
         &["cancel", "x", "--why", "y"],
         &["cancel", "--all", "--detach"],
-        &["run-again", "--all", "--why", "y"],
+        &["run-again", "--all", "--why", "y", "--leave-token"],
         &["pause", "--all", "--reason", "x", "--why", "y"],
     ] {
         assert_eq!(dev.run(wrong).code, 64, "{wrong:?}");
     }
+}
+
+#[test]
+fn the_service_runs_a_kind_of_failure_again() {
+    let handlers = r#"
+        [[handler]]
+        message = "Break"
+        command = ["sh", "-c", "echo no such host db$$ >&2; exit 3"]
+    "#;
+    let handlers = crate::run::file("handlers.toml", handlers);
+    let dev = Dev::start_with(&["--handlers", &handlers.display().to_string()]);
+    let old = dev.submit(&["Break"]);
+    assert_eq!(dev.run(&["wait", &old]).code, 1);
+    let is_counted = |_: &u16| dev.run(&["failures"]).out.contains("no such host");
+    assert!((0..1_000).any(|look| is_counted(&look)), "it is counted");
+    let group = dev.json(&["failures"]);
+    let group = group["id"].as_str().expect("an id");
+    let listed = dev.json(&["list", "--failure", group]);
+    assert_eq!(listed["id"], old.as_str());
+    let run_again = [
+        "run-again",
+        "--failure",
+        group,
+        "--status",
+        "Failed",
+        "--why",
+        "mended",
+    ];
+    let tried = dev.run(&[&run_again[..], &["--dry-run"]].concat());
+    let expected = "1 match: 1 would run again, 0 would be refused";
+    assert_eq!(tried.out.trim(), expected, "{tried:?}");
+    let done = dev.run(&[&run_again[..], &["--yes"]].concat());
+    assert_eq!(done.code, 0, "{done:?}");
+    let expected = "run-again is done: 1 selected, 1 done, 0 refused";
+    assert!(done.out.contains(expected), "{done:?}");
+    let changed = dev.run(&[&run_again[..], &["--leave-token", "--yes"]].concat());
+    assert_eq!(changed.code, 64, "{changed:?}");
+    let by_id = dev.run(&["run-again", &old, "--why", "mended"]);
+    assert_eq!(by_id.code, 64, "{by_id:?}");
 }

@@ -166,3 +166,48 @@ fn an_abort_ends_at_once_what_nobody_executes() {
     let again = asked.aborted(first, NOW);
     assert_eq!(again.aborted_by, Some(by()), "the first one counts");
 }
+
+#[test]
+fn pages_that_run_again_are_found_from_the_newest_and_done_from_the_oldest() {
+    let taken = BulkAction {
+        change: BulkChange::RunAgain,
+        ..started()
+    }
+    .taken_by(Uuid::nil());
+    let first = taken.found(3, Some(id(6)), NOW);
+    let empty = first.found(0, Some(id(4)), NOW);
+    let whole = empty.found(2, None, NOW);
+    let ahead = whole.ahead();
+    assert_eq!(ahead.above, [id(9), id(4)], "one for each page");
+    assert!(ahead.is_whole && !empty.ahead().is_whole);
+    assert_eq!((whole.counts.counted, whole.counts.done), (5, 0));
+    let half = whole.run_again(&page(1, 1), NOW);
+    assert_eq!(half.ahead().above, [id(9)]);
+    assert_eq!(half.ahead().done_to, Some(id(4)));
+    // Another executor sees where it is.
+    assert_eq!(half.taken_by(Uuid::from_u128(2)).ahead(), half.ahead());
+    let end = half.run_again(&page(3, 0), NOW);
+    assert_eq!((end.stage_name(), end.ended_on), ("done", Some(NOW)));
+    let BulkCounts {
+        counted,
+        done,
+        refused,
+        ..
+    } = end.counts;
+    assert_eq!((counted, done, refused), (5, 4, 1), "none is counted twice");
+    assert_eq!(end.ahead(), Ahead::default(), "it is not kept");
+}
+
+#[test]
+fn an_action_that_finds_nothing_is_done() {
+    let taken = started().taken_by(Uuid::nil());
+    assert_eq!(taken.found(0, None, NOW).stage, Stage::Done);
+}
+
+#[test]
+fn each_kind_has_a_word() {
+    for kind in BulkKind::ALL {
+        assert_eq!(BulkKind::named(kind.name()), Some(kind));
+    }
+    assert_eq!(BulkKind::named("create"), None);
+}

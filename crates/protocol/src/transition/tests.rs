@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::failure::FaultKind;
 use crate::kind::OperationType;
 use crate::operation::{Recurrence, TokenPolicy};
 use crate::page::states::samples::{LATER, NOW, at, events, fault, header, occurrence, recurrence};

@@ -6,6 +6,8 @@
 //!                  └ for a lease, by this manager's own clock
 //! ```
 //!
+//! An action that runs operations again announces nothing: see [`RunAgainStep`].
+//!
 //! A manager that stops writes its pages and gives its actions back. One that dies
 //! leaves them, and another manager goes on with the page that was announced. It leaves
 //! the operations alone whose history shows that they are done.
@@ -28,7 +30,9 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::error::Error;
-use crate::service::{ACTIONS_OF_ALL, ActionPage, QueueManager};
+use crate::service::{
+    ACTIONS_OF_ALL, ActionPage, BulkAct, QueueManager, RunAgainStep, is_over_soon,
+};
 
 /// Actions that a manager executes at the same time; further ones wait, or go to
 /// other managers.
@@ -238,6 +242,8 @@ enum Step {
     Announce(BulkPage),
     /// A page was executed.
     Page(ActionPage),
+    /// A page was found that is to run again, or was run again.
+    RunAgain(RunAgainStep),
     /// The action ends.
     End(ActionStage),
     /// Another manager is to go on.
@@ -249,6 +255,10 @@ impl Step {
         match self {
             Self::Announce(page) => action.announced(page),
             Self::Page(page) => action.advanced(&page.counts, page.below, now),
+            Self::RunAgain(RunAgainStep::Found { count, below }) => {
+                action.found(*count, *below, now)
+            }
+            Self::RunAgain(RunAgainStep::Page { counts, .. }) => action.run_again(counts, now),
             Self::End(stage) => action.ended(stage.clone(), now),
             Self::Release => action.released(),
         }
@@ -259,6 +269,13 @@ impl Step {
         match self {
             Self::Announce(page) => action.page().as_ref() == Some(page),
             Self::Page(page) => page.below.is_some_and(|below| action.below <= below),
+            Self::RunAgain(RunAgainStep::Found { below, .. }) => match below {
+                Some(below) => action.below <= *below,
+                None => action.ahead().is_whole,
+            },
+            Self::RunAgain(RunAgainStep::Page { above, .. }) => {
+                action.ahead().done_to == Some(*above)
+            }
             Self::End(_) | Self::Release => false,
         }
     }
@@ -278,14 +295,15 @@ async fn execute(
         } else if stop.is_cancelled() {
             Step::Release
         } else {
-            match page(&manager, &mut action, &stop).await {
-                Ok(Some(page)) => {
+            match next_step(&manager, &mut action, &stop).await {
+                Ok(Some(step)) => {
                     backoff.reset();
-                    Step::Page(page)
+                    step
                 }
                 Ok(None) if action.executor.is_some() => continue,
                 Ok(None) => return id,
-                Err(Error::Store(store::Error::Unavailable { .. })) => {
+                Err(error) if is_over_soon(&error) => {
+                    tracing::debug!(%id, %error, "an action on many operations waits");
                     match as_it_is_now(&manager, action, &mut backoff, &stop).await {
                         Some(now) => action = now,
                         None => return id,
@@ -310,12 +328,16 @@ async fn execute(
 /// Announces the next page of an action, and executes it. Returns `None` if that is not
 /// to be done: the action is asked to stop, or it is without an executor, because another
 /// manager has it.
-async fn page(
+async fn next_step(
     manager: &QueueManager,
     action: &mut BulkAction,
     stop: &CancellationToken,
-) -> Result<Option<ActionPage>, Error> {
-    let planned = manager.plan_page(action).await?;
+) -> Result<Option<Step>, Error> {
+    let Some(act) = BulkAct::of(action.change) else {
+        let step = manager.run_again_step(action).await?;
+        return Ok(Some(Step::RunAgain(step)));
+    };
+    let planned = manager.plan_page(action, act).await?;
     if let Some(announced) = planned.to_announce() {
         let step = Step::Announce(announced);
         match write(manager, action.clone(), &step, stop).await {
@@ -329,7 +351,8 @@ async fn page(
             return Ok(None);
         }
     }
-    manager.execute_page(action, planned).await.map(Some)
+    let page = manager.execute_page(action, planned).await?;
+    Ok(Some(Step::Page(page)))
 }
 
 /// The action after an outage of the store; `None` if this manager does not execute it

@@ -72,9 +72,9 @@ impl QueueManager {
     /// - [`Error::Invalid`] when the action cannot go on: there are more operations
     ///   than were expected.
     /// - When the store is unavailable.
-    pub(crate) async fn plan_page(&self, action: &BulkAction) -> Result<PlannedPage> {
+    pub(crate) async fn plan_page(&self, action: &BulkAction, act: BulkAct) -> Result<PlannedPage> {
         let bulk = Bulk {
-            act: action.change.into(),
+            act,
             filter: selection(filter_of(&action.conditions)?, &action.organization),
             cursor: Some(action.below),
             limit: SHARE,

@@ -7,14 +7,14 @@
 //! ```
 //!
 //! The operations of an action are those that exist at its start: it goes from the
-//! newest of them downwards, so it ends. Its author is the caller that has started it.
+//! newest of them downwards, so it ends. One that runs operations again goes back up. Its author is the caller that has started it.
 
 use drumline_api::actions::StartAction;
 use drumline_api::{FieldError, Invalid};
 use drumline_backend::store::{ActionWrite, Filter};
 use drumline_protocol::{
-    ActionId, ActionStage, BulkAction, BulkChange, BulkCounts, Extensions, Fence, OperationId,
-    Partition, PauseScope, Timestamp,
+    ActionId, ActionStage, BulkAction, BulkCounts, Extensions, Fence, OperationId, Partition,
+    PauseScope, Timestamp,
 };
 use tokio::time::{Duration, Instant};
 
@@ -81,7 +81,7 @@ impl QueueManager {
         };
         match self.store().put_action(&action).await? {
             ActionWrite::Written => {
-                tracing::info!(id = %action.id, action = action.change.action().name(), "an action on many operations was started");
+                tracing::info!(id = %action.id, action = action.change.kind().name(), "an action on many operations was started");
                 Ok(action)
             }
             ActionWrite::Full => Err(full),
@@ -114,8 +114,11 @@ impl QueueManager {
         request: &StartAction,
     ) -> Result<BulkAnswer> {
         let end = Instant::now() + COUNTING;
+        let Some(act) = BulkAct::of(request.change) else {
+            return self.rehearse_run_again(actor, request, end).await;
+        };
         let mut bulk = Bulk {
-            act: request.change.into(),
+            act,
             filter: selection(request.filter.clone(), &actor.organization),
             cursor: None,
             limit: SHARE,
@@ -187,17 +190,4 @@ impl QueueManager {
 pub(super) fn more_than(expected: u64, rest: &str) -> Invalid {
     let why = format!("is {expected}, and more operations match; {rest}");
     Invalid::from(FieldError::new("expected", why))
-}
-
-impl From<BulkChange> for BulkAct {
-    fn from(change: BulkChange) -> Self {
-        use drumline_api::Control;
-        match change {
-            BulkChange::Cancel => Self::Act(Control::Cancel),
-            BulkChange::Pause => Self::Act(Control::Pause),
-            BulkChange::Resume => Self::Act(Control::Resume),
-            BulkChange::Postpone(until) => Self::Act(Control::Postpone(until)),
-            BulkChange::Delete => Self::Delete,
-        }
-    }
 }

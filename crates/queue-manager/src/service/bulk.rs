@@ -14,7 +14,7 @@ use drumline_backend::apply_event::{
 };
 use drumline_backend::store::{Filter, Guard, Summary};
 use drumline_protocol::transition::is_already;
-use drumline_protocol::{Action, Author, ErrorCode, Event, Header, OperationId, State};
+use drumline_protocol::{Action, Author, BulkChange, ErrorCode, Event, Header, OperationId, State};
 use futures_util::stream::{self, StreamExt};
 use tokio::time::{Duration, Instant};
 
@@ -55,6 +55,19 @@ impl BulkAct {
             Self::Act(Control::Postpone(_)) => Action::Postpone,
             Self::Delete => Action::Delete,
         }
+    }
+
+    /// The action that a change asks of each operation; `None` for one that leaves the
+    /// operations as they are.
+    pub(crate) const fn of(change: BulkChange) -> Option<Self> {
+        Some(match change {
+            BulkChange::Cancel => Self::Act(Control::Cancel),
+            BulkChange::Pause => Self::Act(Control::Pause),
+            BulkChange::Resume => Self::Act(Control::Resume),
+            BulkChange::Postpone(until) => Self::Act(Control::Postpone(until)),
+            BulkChange::Delete => Self::Delete,
+            BulkChange::RunAgain => return None,
+        })
     }
 
     /// The name of the event in metrics.
@@ -292,12 +305,12 @@ fn cut_short(answer: BulkAnswer, error: &Error) -> BulkAnswer {
 }
 
 impl BulkAnswer {
-    fn note_done(&mut self) {
+    pub(super) fn note_done(&mut self) {
         self.matched += 1;
         self.done += 1;
     }
 
-    fn note_refused(&mut self, refusal: BulkRefusal) {
+    pub(super) fn note_refused(&mut self, refusal: BulkRefusal) {
         self.matched += 1;
         self.refused_count += 1;
         self.refused.push(refusal);

@@ -50,6 +50,7 @@ pub(crate) fn selection(filter: ListFilter, organization: &Organization) -> Filt
         owner_id,
         queue,
         holds_token,
+        failure,
     } = filter;
     Filter {
         name,
@@ -69,6 +70,7 @@ pub(crate) fn selection(filter: ListFilter, organization: &Organization) -> Filt
         queue,
         holding: holds_token,
         waits_without_time: None,
+        failure,
         organization: Some(organization.clone()),
     }
 }

@@ -43,6 +43,7 @@ mod recurring;
 mod retention;
 mod round_trips;
 mod running_again;
+mod running_many_again;
 mod scaling;
 mod serving;
 mod stats;

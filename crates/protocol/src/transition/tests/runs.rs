@@ -227,3 +227,30 @@ fn a_throttled_operation_waits_and_nothing_is_counted() {
     assert_eq!(transition.effects.offer, OfferEffect::Withdraw);
     assert_eq!(transition.fault.unwrap().code, ErrorCode::THROTTLED);
 }
+
+#[test]
+fn the_kind_of_the_last_fault_is_known_until_success() {
+    let claim = |header: &Header| {
+        let host = "w1".to_owned();
+        apply(header, Event::Claim { host }, at()).unwrap().header
+    };
+    let throttled = apply(&header(Status::WaitingForResources), Event::Throttle, at());
+    let throttled = throttled.unwrap().header;
+    assert_eq!(throttled.last_fault(), None, "it was never started");
+    let running = claim(&header(Status::WaitingForResources));
+    let retry = Event::Retry {
+        fault: fault(),
+        after: None,
+        jitter: Jitter(0),
+    };
+    let waits = apply(&running, retry, at()).unwrap().header;
+    let kind = FaultKind::of(&fault());
+    assert_eq!(waits.last_fault(), Some(kind));
+    let again = claim(&apply(&waits, Event::Resume, at()).unwrap().header);
+    assert_eq!(again.last_fault(), Some(kind));
+    let mended = apply(&again, Event::Succeed, at()).unwrap().header;
+    assert_eq!(mended.last_fault(), None);
+    let other = Fault::new(ErrorCode::WORKER_LOST, "", "another");
+    let failed = apply(&again, Event::Fail(other.clone()), at()).unwrap();
+    assert_eq!(failed.header.last_fault(), Some(FaultKind::of(&other)));
+}

@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use drumline_api::actions::{ActionPreview, ActionRefusal, ActionView, ActionsView, StartAction};
 use drumline_api::preview::of_many;
-use drumline_protocol::{Action, ActionId};
+use drumline_protocol::{ActionId, BulkKind};
 
 use super::extractors::{By, Parameters};
 use super::problem::Answer;
@@ -20,7 +20,8 @@ use crate::service::{BulkAnswer, QueueManager};
 /// Start an action on many operations
 ///
 /// A queue manager does the action on each operation that the filter selects and that
-/// exists now, newest first. The answer comes at once, and `GET /v1/actions/{id}` shows
+/// exists now, newest first; `run-again` counts them all before, and goes from the oldest
+/// up. The answer comes at once, and `GET /v1/actions/{id}` shows
 /// the progress. The operations have the caller as the author of the change. Completed
 /// operations are selected only if the filter says so (`state`, `status`,
 /// `completedBefore`), or if the action is meant for them. With `dryRun` nothing is
@@ -53,7 +54,7 @@ pub(crate) async fn start(
         subject.is_read = true;
         return Ok((
             Extension(subject),
-            Json(preview(request.change.action(), answer)),
+            Json(preview(request.change.kind(), answer)),
         )
             .into_response());
     }
@@ -70,7 +71,7 @@ pub(crate) async fn start(
     Ok(answer.into_response())
 }
 
-fn preview(action: Action, answer: BulkAnswer) -> ActionPreview {
+fn preview(kind: BulkKind, answer: BulkAnswer) -> ActionPreview {
     let refusals = answer.refused.into_iter();
     ActionPreview {
         dry_run: true,
@@ -85,7 +86,7 @@ fn preview(action: Action, answer: BulkAnswer) -> ActionPreview {
             })
             .collect(),
         complete: answer.next.is_none(),
-        consequence: of_many(action).iter().map(ToString::to_string).collect(),
+        consequence: of_many(kind).iter().map(ToString::to_string).collect(),
     }
 }
 

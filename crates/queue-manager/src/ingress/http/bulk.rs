@@ -11,6 +11,7 @@ use axum::http::header::HeaderMap;
 use axum::{Extension, Json};
 use drumline_api::Control;
 use drumline_api::preview::of_many;
+use drumline_protocol::BulkKind;
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 
@@ -76,7 +77,7 @@ impl BulkView {
             refused: refused.into_iter().map(RefusalView::from).collect(),
             next_cursor: next.map(|place| place.to_string()),
             consequence: dry_run.then(|| {
-                let sentences = of_many(act.action()).iter();
+                let sentences = of_many(BulkKind::Act(act.action())).iter();
                 sentences.map(ToString::to_string).collect()
             }),
         }

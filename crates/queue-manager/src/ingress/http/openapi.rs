@@ -31,7 +31,7 @@ pub(crate) use self::audit::AuditEntries;
 use self::callers::Callers;
 pub(crate) use self::history::History;
 pub(crate) use self::pauses::{NewFreeze, NewPause, Pause, Pauses};
-pub(crate) use self::preview::{ActionName, Preview};
+pub(crate) use self::preview::{ActionName, BulkName, Preview};
 use super::waiting::WaitingView;
 use crate::ingress::problem::Problem;
 

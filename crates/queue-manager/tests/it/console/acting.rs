@@ -451,6 +451,81 @@ async fn known_failures_are_muted_by_a_form_and_folded() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_kind_of_failure_runs_again_and_is_cancelled_from_its_row() {
+    let backend = backend();
+    let manager = manager(&backend);
+    let client = Client::of(&manager);
+    let worker = Worker::new(&backend);
+    for number in 0..3 {
+        let id = client.create(&json!({"messageName": "Import"})).await;
+        let fence = worker.claim(id).await;
+        let fault = Fault::new(ErrorCode::WORKER_LOST, "", &format!("row {number}"));
+        worker.say(id, fence, Event::Fail(fault)).await;
+    }
+    worker.write_counts().await;
+    let shown = page(&client, "/failures").await;
+    let link = |label: &str| {
+        let before = shown.text.split(&format!("\">{label}</a>")).next();
+        let address = before.and_then(|before| before.rsplit("href=\"").next());
+        address.expect("a link").replace("&#38;", "&")
+    };
+    let (run_again, cancel) = (link("Run again"), link("Cancel what waits"));
+    assert!(
+        run_again.starts_with("/many/run-again?failure="),
+        "{run_again}"
+    );
+    assert!(
+        run_again.ends_with("&messageName=Import&status=Failed"),
+        "{run_again}"
+    );
+    let listed = page(
+        &client,
+        &run_again.replace("/many/run-again", "/operations"),
+    )
+    .await;
+    assert_eq!(listed.text.matches("<tr role=\"row\" data-id=").count(), 3);
+    // The heading of the row leads to them.
+    let grid = run_again
+        .replace("/many/run-again", "/operations")
+        .replace('&', "&#38;");
+    assert!(
+        shown.text.contains(&format!("href=\"{grid}\"")),
+        "{shown:?}"
+    );
+
+    let asked = page(&client, &run_again).await;
+    for words in [
+        "<h1>Run all that match again?</h1>",
+        "<strong>3</strong> would run again",
+        "those of a token keep their order",
+        "drumline run-again --failure",
+        ">Run them again</button>",
+    ] {
+        assert!(asked.text.contains(words), "{words}: {asked:?}");
+    }
+    let (path, query) = run_again.split_once('?').expect("a query");
+    let maintenance = Maintenance::start(&manager);
+    let form = format!("{query}&expected=3&reason=mended");
+    let done = started(&client, path, &form).await;
+    assert!(
+        done.text.contains("<h1>Run all that match again</h1>"),
+        "{done:?}"
+    );
+    assert!(done.text.contains("Nothing is left."), "{done:?}");
+    let ready = page(&client, "/operations?state=Ready").await;
+    assert_eq!(ready.text.matches("<tr role=\"row\" data-id=").count(), 3);
+
+    // Nothing waits to be tried again, so there is nothing to cancel.
+    assert!(cancel.starts_with("/many/cancel?failure="), "{cancel}");
+    let asked = page(&client, &cancel).await;
+    assert!(
+        asked.text.contains("<strong>0</strong> would be changed"),
+        "{asked:?}"
+    );
+    maintenance.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_page_of_another_site_changes_nothing() {
     let client = Client::of(&manager(&backend()));
     let id = client.create(&json!({"messageName": "a"})).await;

@@ -64,7 +64,7 @@ fn row(action: &BulkAction, seen: &Seen) -> Vec<Cell> {
     } else {
         conditions.join(", ")
     };
-    let label = drumline_console::action(action.change.action());
+    let label = drumline_console::bulk(action.change.kind());
     let started = Moment {
         at: action.started_on,
         now: seen.now,
@@ -87,8 +87,8 @@ pub(super) async fn show(
     Path(id): Path<String>,
 ) -> Answer<Html<String>> {
     let action = manager.action(&seen.actor, read(id)?).await?;
-    let label = drumline_console::action(action.change.action());
-    let frame = seen.frame(format!("{label} many operations"), Section::Actions);
+    let title = drumline_console::bulk_title(action.change.kind());
+    let frame = seen.frame(title, Section::Actions);
     Ok(html(&ActionPage::of(frame, &action, seen.now)))
 }
 

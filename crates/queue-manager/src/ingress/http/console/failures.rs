@@ -53,13 +53,13 @@ pub(super) async fn failures(
         columns.push("Failed in 3 hours");
     }
     if seen.rights.operate {
-        columns.push("Mute");
+        columns.push("Actions");
     }
     let row = |failing: &Failing| {
         let mut row = row(failing, seen.now);
         row.extend(runs.as_ref().map(|runs| share(runs, &failing.group)));
         if seen.rights.operate {
-            row.push(Cell::link("Mute", mute_address(failing)));
+            row.push(Cell::actions(actions_on(failing)));
         }
         row
     };
@@ -94,9 +94,43 @@ pub(super) async fn failures(
         lead: vec![Text::sentence(lead)],
         search: None,
         sheets: std::iter::once(sheet)
-            .chain(muted_sheet(&muted, seen.now))
+            .chain(muted_sheet(&muted, &seen))
             .collect(),
     }))
+}
+
+/// The things that can be done about a group: run its failed operations again, cancel
+/// those that are to be tried again, and mute it.
+fn actions_on(failing: &Failing) -> Vec<(&'static str, String)> {
+    let key = failing.group.key.to_string();
+    let of_group = || {
+        [
+            ("failure", key.as_str()),
+            ("messageName", failing.group.message_name.as_str()),
+        ]
+    };
+    let failed = of_group().into_iter().chain([("status", "Failed")]);
+    let mute = if failing.mute.is_some() {
+        "Change the mute"
+    } else {
+        "Mute"
+    };
+    vec![
+        ("Run again", address("/many/run-again", failed)),
+        ("Cancel what waits", address("/many/cancel", of_group())),
+        (mute, mute_address(failing)),
+    ]
+}
+
+/// The address of the operations that have failed in the way of a group.
+fn failed_address(failing: &Failing) -> String {
+    let key = failing.group.key.to_string();
+    let pairs = [
+        ("failure", key.as_str()),
+        ("messageName", failing.group.message_name.as_str()),
+        ("status", "Failed"),
+    ];
+    address("/operations", pairs)
 }
 
 /// The address of the page that mutes a group.
@@ -105,10 +139,11 @@ fn mute_address(failing: &Failing) -> String {
 }
 
 /// The muted groups, folded.
-fn muted_sheet(muted: &[&Failing], now: Timestamp) -> Option<Sheet> {
+fn muted_sheet(muted: &[&Failing], seen: &Seen) -> Option<Sheet> {
     if muted.is_empty() {
         return None;
     }
+    let now = seen.now;
     let row = |failing: &&Failing| {
         let group = &failing.group;
         let mute = failing.mute.as_ref();
@@ -120,8 +155,8 @@ fn muted_sheet(muted: &[&Failing], now: Timestamp) -> Option<Sheet> {
                 now,
             })
         });
-        vec![
-            Cell::link(group.message_name.as_str(), mute_address(failing)),
+        let mut row = vec![
+            Cell::link(group.message_name.as_str(), failed_address(failing)),
             Cell::text(number(group.count)),
             Cell::chart(last_day(failing)),
             Cell::moment(Moment {
@@ -131,19 +166,27 @@ fn muted_sheet(muted: &[&Failing], now: Timestamp) -> Option<Sheet> {
             Cell::link(words(failing), format!("/operations/{}", group.sample)),
             Cell::text(by).with_note(reason),
             until.unwrap_or_default(),
-        ]
+        ];
+        if seen.rights.operate {
+            row.push(Cell::actions(actions_on(failing)));
+        }
+        row
     };
+    let mut columns = vec![
+        "Message",
+        "Failures",
+        "Last 24 hours",
+        "Latest",
+        "Error",
+        "Muted by",
+        "Until",
+    ];
+    if seen.rights.operate {
+        columns.push("Actions");
+    }
     Some(Sheet {
         title: "Muted failures",
-        columns: vec![
-            "Message",
-            "Failures",
-            "Last 24 hours",
-            "Latest",
-            "Error",
-            "Muted by",
-            "Until",
-        ],
+        columns,
         rows: muted.iter().map(row).collect(),
         is_folded: true,
         ..Sheet::default()
@@ -282,13 +325,12 @@ fn row(failing: &Failing, now: Timestamp) -> Vec<Cell> {
         last,
         sample,
     } = group;
-    let failed = [("messageName", message_name.as_str()), ("status", "Failed")];
     let code = match code.name() {
         Some(name) => format!("{name} {code}"),
         None => code.to_string(),
     };
     vec![
-        Cell::link(message_name.as_str(), address("/operations", failed)),
+        Cell::link(message_name.as_str(), failed_address(failing)),
         Cell::text(number(*count)),
         Cell::chart(last_day(failing)),
         Cell::moment(Moment { at: *last, now }),

@@ -14,7 +14,7 @@ use axum::{Extension, Router};
 use drumline_api::actions::StartAction;
 use drumline_api::preview;
 use drumline_console::{BulkPage, Filter, Outcome, Section, Text};
-use drumline_protocol::{Action, BulkAction};
+use drumline_protocol::{Action, BulkAction, BulkKind};
 use serde_json::{Map, Value, json};
 use tokio::time::{Duration, Instant, sleep};
 
@@ -38,12 +38,12 @@ const SOON: Duration = Duration::from_secs(60);
 
 /// The pages of all actions.
 pub(super) fn routes() -> Router<QueueManager> {
-    Action::ALL
+    BulkKind::ALL
         .into_iter()
-        .fold(Router::new(), |router, action| {
-            let ask = move |manager, seen, pairs| ask(manager, seen, pairs, action);
-            let act = move |manager, seen, headers, body| act(manager, seen, action, headers, body);
-            let address = format!("/many/{}", action.name());
+        .fold(Router::new(), |router, kind| {
+            let ask = move |manager, seen, pairs| ask(manager, seen, pairs, kind);
+            let act = move |manager, seen, headers, body| act(manager, seen, kind, headers, body);
+            let address = format!("/many/{}", kind.name());
             router.route(&address, get(ask).post(act))
         })
 }
@@ -53,9 +53,9 @@ async fn ask(
     State(manager): State<QueueManager>,
     seen: Seen,
     Parameters(pairs): Parameters,
-    action: Action,
+    kind: BulkKind,
 ) -> Answer<Response> {
-    let page = dry_run(&manager, &seen, &pairs, action).await?;
+    let page = dry_run(&manager, &seen, &pairs, kind).await?;
     Ok(html(&page).into_response())
 }
 
@@ -63,16 +63,17 @@ async fn ask(
 async fn act(
     State(manager): State<QueueManager>,
     seen: Seen,
-    action: Action,
+    kind: BulkKind,
     headers: HeaderMap,
     body: Body,
 ) -> Answer<Response> {
     let fields = body::form(&headers, body).await?;
-    let mistake = match action {
-        Action::Postpone => actions::time(value(&fields, "until"), seen.now)
+    let mistake = match kind {
+        BulkKind::Act(Action::Postpone) => actions::time(value(&fields, "until"), seen.now)
             .err()
             .map(|why| format!("the time {why}")),
-        Action::Cancel | Action::Pause | Action::Resume | Action::Delete => None,
+        BulkKind::Act(Action::Cancel | Action::Pause | Action::Resume | Action::Delete)
+        | BulkKind::RunAgain => None,
     };
     let mistake = mistake.or_else(|| unconfirmed(&fields));
     let mistake = mistake.or_else(|| {
@@ -80,13 +81,13 @@ async fn act(
         is_missing.then(|| "a reason is missing; nothing was changed".to_owned())
     });
     if let Some(mistake) = mistake {
-        let mut page = dry_run(&manager, &seen, &fields, action).await?;
+        let mut page = dry_run(&manager, &seen, &fields, kind).await?;
         page.until = value(&fields, "until").to_owned();
         page.reason = value(&fields, "reason").to_owned();
         page.mistake = Some(Text::sentence(&mistake));
         return Ok((StatusCode::UNPROCESSABLE_ENTITY, html(&page)).into_response());
     }
-    let request = read(&seen, &fields, action, false)?;
+    let request = read(&seen, &fields, kind, false)?;
     let started = manager.start_action(&seen.actor, &request).await?;
     let subject = Subject {
         filter: request.conditions.into_iter().collect(),
@@ -125,17 +126,17 @@ async fn dry_run(
     manager: &QueueManager,
     seen: &Seen,
     pairs: &[(String, String)],
-    action: Action,
+    kind: BulkKind,
 ) -> Answer<BulkPage> {
-    let request = read(seen, pairs, action, true)?;
+    let request = read(seen, pairs, kind, true)?;
     let answer = manager.rehearse_action(&seen.actor, &request).await?;
     let refusals = answer.refused.iter().map(|refusal| {
         let code = Text::line(&refusal.code.to_string());
         (refusal.id.to_string(), code, Text::line(&refusal.message))
     });
     Ok(BulkPage {
-        frame: seen.frame(title(action), Section::Operations),
-        action,
+        frame: seen.frame(drumline_console::bulk_title(kind), Section::Operations),
+        kind,
         filter: conditions(pairs),
         outcome: Outcome {
             matched: answer.matched,
@@ -144,15 +145,11 @@ async fn dry_run(
             refusals: refusals.collect(),
             has_more: answer.next.is_some(),
         },
-        consequence: Text::line(&preview::of_many(action).join(" ")),
+        consequence: Text::line(&preview::of_many(kind).join(" ")),
         until: String::new(),
         reason: String::new(),
         mistake: None,
     })
-}
-
-fn title(action: Action) -> String {
-    format!("{} many operations", drumline_console::action(action))
 }
 
 /// The conditions among the fields of a form.
@@ -170,7 +167,7 @@ fn conditions(pairs: &[(String, String)]) -> Filter {
 fn read(
     seen: &Seen,
     pairs: &[(String, String)],
-    action: Action,
+    kind: BulkKind,
     is_rehearsal: bool,
 ) -> Result<StartAction> {
     let mut filter = Map::new();
@@ -181,7 +178,7 @@ fn read(
         }
     }
     let mut request = json!({
-        "action": action.name(),
+        "action": kind.name(),
         "all": filter.is_empty(),
         "filter": filter,
         "dryRun": is_rehearsal,
@@ -189,7 +186,7 @@ fn read(
     if !is_rehearsal {
         request["reason"] = Value::from(value(pairs, "reason"));
     }
-    if action == Action::Postpone {
+    if kind == BulkKind::Act(Action::Postpone) {
         let until = actions::time(value(pairs, "until"), seen.now);
         let until = until.unwrap_or_else(|_none| seen.now.saturating_add(SOON));
         request["postponeUntil"] = Value::from(until.to_string());

@@ -47,6 +47,8 @@ pub(super) const PAGES: &[(Method, &str, Need)] = {
         (Method::POST, "/many/postpone", Role(Operate)),
         (Method::GET, "/many/delete", Role(Operate)),
         (Method::POST, "/many/delete", Role(Operate)),
+        (Method::GET, "/many/run-again", Role(Operate)),
+        (Method::POST, "/many/run-again", Role(Operate)),
         (Method::GET, "/actions", Role(Read)),
         (Method::GET, "/actions/{id}", Role(Read)),
         (Method::POST, "/actions/{id}/abort", Role(Operate)),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{ActionName, ListFilter};
+use super::{BulkName, ListFilter};
 use crate::ingress::http::bulk::RefusalView;
 
 /// A page of actions.
@@ -26,7 +26,7 @@ pub(crate) struct Action {
     #[schema(format = "uuid")]
     id: String,
     /// The action on each operation.
-    action: ActionName,
+    action: BulkName,
     /// The conditions, as in a listing. Without any, every operation is selected.
     filter: BTreeMap<String, String>,
     /// The time to postpone to.
@@ -71,7 +71,7 @@ pub(crate) struct Action {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct NewAction {
     /// The action on each operation.
-    action: ActionName,
+    action: BulkName,
     /// The conditions, as in a listing; several must all hold. At least one is
     /// required, or `all`.
     filter: Option<ListFilter>,

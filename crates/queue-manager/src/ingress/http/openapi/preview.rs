@@ -32,3 +32,21 @@ pub(crate) enum ActionName {
     /// Remove it, if it is Completed.
     Delete,
 }
+
+/// An action on many operations.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum BulkName {
+    /// End each, also a running one.
+    Cancel,
+    /// Let each wait for a person.
+    Pause,
+    /// Let each go on.
+    Resume,
+    /// Let each wait for a time.
+    Postpone,
+    /// Remove each that is Completed.
+    Delete,
+    /// Do the work of each that is Completed again, by a new operation; the oldest first.
+    RunAgain,
+}
