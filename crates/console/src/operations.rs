@@ -235,7 +235,7 @@ fn quoted(value: &str) -> String {
     }
 }
 
-/// A view that many people want: one click above the grid.
+/// Another view of a table: one click above it.
 #[derive(Clone, Debug)]
 pub struct View {
     /// The word.

@@ -4,6 +4,7 @@ use askama::Template;
 
 use crate::chart::Chart;
 use crate::frame::Frame;
+use crate::operations::View;
 use crate::text::Text;
 use crate::time::Moment;
 use crate::words::Badge;
@@ -112,6 +113,8 @@ pub struct Sheet {
     pub rows: Vec<Vec<Cell>>,
     /// The sentence in place of a table without rows.
     pub empty: &'static str,
+    /// Other orders of the table.
+    pub orders: Vec<View>,
     /// Links below the table.
     pub links: Vec<(Text, String)>,
     /// True for a table that is shown when its heading is opened.

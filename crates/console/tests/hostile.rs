@@ -7,8 +7,8 @@ use drumline_console::{
     Chain, Chart, ConfirmPage, Counted, Counts, FailureLine, Filter, Finding, Frame, LastHour,
     LiftPage, LoginPage, Member, Members, Moment, MuteForm, MuteLine, MutePage, NoticePage,
     NowPage, OperationPage, OperationsPage, Outcome, PauseForm, PauseLine, PausesPage, Rights,
-    Root, Row, RunAgainPage, Search, Section, Sheet, SheetPage, Template, Text, Timeline, Viewer,
-    Waiting, page,
+    Root, Row, RunAgainPage, Search, Section, Sheet, SheetPage, Template, Text, Timeline, View,
+    Viewer, Waiting, page,
 };
 use drumline_protocol::history::Entry;
 use drumline_protocol::transition::EventKind;
@@ -457,6 +457,11 @@ fn no_text_from_outside_is_markup_in_a_form() {
                 vec![Cell::chart(chart), Cell::actions(vec![("Pause", typed())])],
             ],
             empty: "",
+            orders: vec![View {
+                label: "Longest first",
+                address: typed(),
+                is_here: true,
+            }],
             links: vec![(HOSTILE.into(), "/".to_owned())],
             is_folded: false,
         }],

@@ -27,6 +27,7 @@ mod pauses;
 mod pulse;
 mod session;
 mod sign_in;
+mod tokens;
 mod viewer;
 
 use axum::Router;
@@ -62,7 +63,7 @@ pub(super) fn router(manager: &QueueManager) -> Router<QueueManager> {
         .route("/actions", get(bulk_actions::list))
         .route("/actions/{id}", get(bulk_actions::show))
         .route("/actions/{id}/abort", post(bulk_actions::abort))
-        .route("/tokens", get(lists::tokens))
+        .route("/tokens", get(tokens::tokens))
         .route("/failures", get(failures::failures))
         .route(
             "/failures/{id}/mute",

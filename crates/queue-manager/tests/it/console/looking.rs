@@ -117,6 +117,101 @@ async fn a_token_says_what_its_head_waits_for() {
     assert!(!none.text.contains("Cancel what waits"), "{none:?}");
 }
 
+/// The tokens of the page, from the top.
+fn tokens_in(page: &str) -> Vec<&str> {
+    let rows = page.split("<th scope=\"row\"").skip(1);
+    rows.map(|row| {
+        let link = row.split("href=\"/tokens?token=").nth(1).expect("a link");
+        link.split('"').next().expect("its end")
+    })
+    .collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn tokens_are_ordered_by_length_and_by_the_age_of_their_heads() {
+    let backend = backend();
+    let client = Client::of(&manager(&backend));
+    for (token, count) in [("old", 1), ("long", 3), ("new", 2)] {
+        for _ in 0..count {
+            let body = json!({"messageName": "a", "dependencyToken": token});
+            client.create(&body).await;
+            tokio::time::advance(std::time::Duration::from_millis(5)).await;
+        }
+    }
+    let shown = page(&client, "/tokens").await;
+    assert_eq!(tokens_in(&shown.text), ["long", "new", "old"]);
+    let here = "href=\"/tokens?order=length\" aria-current=\"true\">Longest first</a>";
+    assert!(shown.text.contains(here), "{shown:?}");
+    let shown = page(&client, "/tokens?order=head").await;
+    assert_eq!(tokens_in(&shown.text), ["old", "long", "new"]);
+    // The length counts all, also those that are not Ready.
+    let head = client.get("/v1/operations?dependencyToken=old").await.json["operations"][0]["id"]
+        .as_str()
+        .expect("an id")
+        .to_owned();
+    for _ in 0..3 {
+        let body = json!({"messageName": "a", "dependencyToken": "old"});
+        client.create(&body).await;
+    }
+    client
+        .post(&format!("/v1/operations/{head}/pause"), &json!({}))
+        .await;
+    let shown = page(&client, "/tokens").await;
+    assert_eq!(tokens_in(&shown.text), ["old", "long", "new"]);
+    let resume = format!("href=\"/operations/{head}/resume\">Resume the head</a>");
+    assert!(shown.text.contains(&resume), "{shown:?}");
+    assert!(shown.text.contains("waits to be resumed"), "{shown:?}");
+
+    let pause = "href=\"/pauses?scope=dependencyToken&#38;name=new\">Pause</a>";
+    assert!(shown.text.contains(pause), "{shown:?}");
+    let set = json!({"scope": "dependencyToken", "name": "new", "reason": "<b>an audit"});
+    let json = [("content-type", "application/json")];
+    let answer = client
+        .send("PUT", "/v1/pauses", &json, set.to_string())
+        .await;
+    let id = answer.json["id"].as_str().expect("an id");
+    let shown = page(&client, "/tokens").await;
+    assert!(!shown.text.contains(pause), "{shown:?}");
+    let lift = format!("href=\"/pauses/{id}/lift\">Lift the pause</a>");
+    assert!(shown.text.contains(&lift), "{shown:?}");
+    assert!(
+        shown
+            .text
+            .contains("paused by anonymous: &#60;b&#62;an audit"),
+        "{shown:?}"
+    );
+    let cancel = "/many/cancel?dependencyToken=new&#38;state=Ready\">Cancel what waits</a>";
+    assert!(shown.text.contains(cancel), "{shown:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_search_for_tokens_goes_on_where_it_has_stopped() {
+    let client = Client::of(&manager(&backend()));
+    let oldest = json!({"messageName": "a", "dependencyToken": "oldest"});
+    client.create(&oldest).await;
+    for number in 0..200 {
+        let token = format!("t{}", number % 3);
+        client
+            .create(&json!({"messageName": "a", "dependencyToken": token}))
+            .await;
+    }
+    let first = page(&client, "/tokens?order=head").await;
+    assert!(first.text.contains("there are more."), "{first:?}");
+    assert_eq!(tokens_in(&first.text), ["t0", "t1", "t2"]);
+    let link = first
+        .text
+        .split("href=\"/tokens?order=head&#38;cursor=")
+        .nth(1);
+    let cursor = link.expect("a link").split('"').next().expect("its end");
+    let next = page(&client, &format!("/tokens?order=head&cursor={cursor}")).await;
+    assert_eq!(tokens_in(&next.text), ["oldest"]);
+    assert!(next.text.contains("there are no older ones."), "{next:?}");
+    assert!(
+        next.text.contains("href=\"/tokens?order=head\">Newest</a>"),
+        "{next:?}"
+    );
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_suspended_operation_says_what_its_handler_asks_for() {
     let backend = backend();

@@ -125,6 +125,26 @@ async fn page(manager: &QueueManager, seen: &Seen, form: PauseForm) -> Result<Pa
     })
 }
 
+/// The address of the form that sets a pause, filled in as far as it is known.
+pub(super) fn set_address(kind: PauseKind, name: &str) -> String {
+    address("/pauses", [("scope", kind.name()), ("name", name)])
+}
+
+/// The address of the question before a pause is lifted.
+pub(super) fn lift_address(pause: &Pause) -> String {
+    format!("/pauses/{}/lift", pause.scope.key())
+}
+
+/// A pause in a few words: until when, by whom, and why.
+pub(super) fn in_words(pause: &Pause, now: Timestamp) -> String {
+    let end = match pause.until {
+        Some(at) => format!(", ends {}", Moment { at, now }.relative()),
+        None => String::new(),
+    };
+    let (by, why) = (pause.author.name(), &pause.reason);
+    format!("paused by {by}{end}: {why}")
+}
+
 /// A pause as a row.
 pub(super) fn line(pause: &Pause, now: Timestamp) -> PauseLine {
     let moment = |at| Moment { at, now };
