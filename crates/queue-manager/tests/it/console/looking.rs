@@ -258,3 +258,38 @@ async fn series_queues_workers_and_settings_are_shown() {
         assert!(settings.text.contains(words), "{words}: {settings:?}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_queue_is_paused_and_resumed_from_its_row() {
+    let backend = backend();
+    let client = Client::of(&manager(&backend));
+    client
+        .create(&json!({"messageName": "a", "queue": "mail"}))
+        .await;
+    let shown = page(&client, "/queues").await;
+    let pause = "href=\"/pauses?scope=queue&#38;name=mail\">Pause</a>";
+    assert!(shown.text.contains(pause), "{shown:?}");
+    let form = page(&client, "/pauses?scope=queue&name=mail").await;
+    assert!(form.text.contains("value=\"queue\" selected"), "{form:?}");
+    assert!(form.text.contains("name=\"until\""), "{form:?}");
+    let set = json!({
+        "scope": "queue", "name": "mail", "reason": "the server is down",
+        "until": "2099-01-01T00:00:00Z",
+    });
+    let json = [("content-type", "application/json")];
+    let answer = client
+        .send("PUT", "/v1/pauses", &json, set.to_string())
+        .await;
+    let id = answer.json["id"].as_str().expect("an id");
+    let shown = page(&client, "/queues").await;
+    assert!(!shown.text.contains(pause), "{shown:?}");
+    let lift = format!("href=\"/pauses/{id}/lift\">Resume</a>");
+    assert!(shown.text.contains(&lift), "{shown:?}");
+    let why = "paused by anonymous, ends in ";
+    assert!(shown.text.contains(why), "{shown:?}");
+    assert!(shown.text.contains(": the server is down"), "{shown:?}");
+    // A queue of that name in another organization goes on.
+    let contoso = [("drumline-organization", "contoso")];
+    let other = client.send("GET", "/queues", &contoso, "").await;
+    assert!(other.text.contains(pause), "{other:?}");
+}

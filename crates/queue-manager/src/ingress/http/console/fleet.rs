@@ -9,11 +9,12 @@ use drumline_backend::Role;
 use drumline_backend::membership::Member;
 use drumline_backend::store::Rollup;
 use drumline_console::{Cell, Moment, Section, Sheet, SheetPage, Text, address, bytes, number};
-use drumline_protocol::{QueueName, Timestamp, version};
+use drumline_protocol::{Pause, PauseKind, QueueName, Timestamp, version};
 use humantime::format_duration;
 
 use super::viewer::Seen;
-use super::{html, pulse};
+use super::{html, pauses, pulse};
+use crate::error::Result;
 use crate::ingress::http::fleet::{self, BypassedView, QueueView};
 use crate::ingress::http::problem::Answer;
 use crate::options::{Admission, Http, Limits, Options, Protection};
@@ -28,29 +29,47 @@ pub(super) async fn queues(
     State(manager): State<QueueManager>,
     seen: Seen,
 ) -> Answer<Html<String>> {
-    let (views, minutes) = tokio::join!(fleet::queue_views(&manager), manager.last_minutes());
-    let (views, (minutes, counts)) = (views?, minutes?);
+    let (views, minutes, in_force) = tokio::join!(
+        fleet::queue_views(&manager),
+        manager.last_minutes(),
+        pauses_of(&manager, &seen),
+    );
+    let (views, (minutes, counts), in_force) = (views?, minutes?, in_force?);
     let done = pulse::by_queue(&counts);
+    let mut columns = vec![
+        "Queue",
+        "Workers",
+        "Places used",
+        "Waiting messages",
+        "In a minute",
+        "Out a minute",
+        "Half waited at most",
+        "State",
+    ];
+    if seen.rights.operate {
+        columns.push("Actions");
+    }
+    let row = |view: &QueueView| {
+        let pause = in_force.iter().find(|pause| pause.scope.value == view.name);
+        let mut row = queue(view, &done, minutes);
+        row.push(state_of(view, pause, seen.now));
+        if seen.rights.operate {
+            row.push(Cell::actions(vec![match pause {
+                Some(pause) => ("Resume", pauses::lift_address(pause)),
+                None => ("Pause", pauses::set_address(PauseKind::Queue, &view.name)),
+            }]));
+        }
+        row
+    };
     let sheet = Sheet {
-        columns: vec![
-            "Queue",
-            "Workers",
-            "Places used",
-            "Waiting messages",
-            "In a minute",
-            "Out a minute",
-            "Half waited at most",
-            "State",
-        ],
-        rows: views
-            .iter()
-            .map(|view| queue(view, &done, minutes))
-            .collect(),
+        columns,
+        rows: views.iter().map(row).collect(),
         ..Sheet::default()
     };
     let lead = [
         "Waiting messages are those of the work queue. Operations with a token wait in lanes, and are not among them",
         "In, out and waits are of the last ten minutes that are counted",
+        "A pause is of one organization: it keeps what the organization has in the queue from starting",
     ];
     Ok(html(&SheetPage {
         frame: seen.frame("Queues", Section::Queues),
@@ -60,6 +79,17 @@ pub(super) async fn queues(
     }))
 }
 
+/// The pauses of queues in the viewer's organization; none for a viewer that may not see
+/// operations.
+async fn pauses_of(manager: &QueueManager, seen: &Seen) -> Result<Vec<Pause>> {
+    if !seen.rights.read {
+        return Ok(Vec::new());
+    }
+    let mut in_force = manager.pauses(&seen.actor).await?;
+    in_force.retain(|pause| pause.scope.kind == PauseKind::Queue);
+    Ok(in_force)
+}
+
 fn queue(view: &QueueView, done: &BTreeMap<&QueueName, Rollup>, minutes: u64) -> Vec<Cell> {
     let QueueView {
         name,
@@ -67,16 +97,8 @@ fn queue(view: &QueueView, done: &BTreeMap<&QueueName, Rollup>, minutes: u64) ->
         concurrency,
         running,
         waiting_messages,
-        bypassed,
+        bypassed: _,
     } = view;
-    let state = match bypassed.as_slice() {
-        [] if *workers == 0 => Cell::text("no worker serves it"),
-        [] => Cell::text("works"),
-        [BypassedView { detail, .. }, rest @ ..] => {
-            let cell = Cell::text(format!("{} of its queues are by-passed", rest.len() + 1));
-            cell.with_note(detail.as_str())
-        }
-    };
     let own = name
         .parse()
         .ok()
@@ -94,8 +116,20 @@ fn queue(view: &QueueView, done: &BTreeMap<&QueueName, Rollup>, minutes: u64) ->
         Cell::text(pulse::a_minute(own.created, minutes)),
         Cell::text(pulse::a_minute(own.ended(), minutes)),
         Cell::text(pulse::waits(&own)),
-        state,
     ]
+}
+
+/// The state of a queue: its worst trouble first.
+fn state_of(view: &QueueView, pause: Option<&Pause>, now: Timestamp) -> Cell {
+    match (view.bypassed.as_slice(), pause) {
+        ([BypassedView { detail, .. }, rest @ ..], _) => {
+            let cell = Cell::text(format!("{} of its queues are by-passed", rest.len() + 1));
+            cell.with_note(detail.as_str())
+        }
+        ([], Some(pause)) => Cell::text("paused").with_note(pauses::in_words(pause, now)),
+        ([], None) if view.workers == 0 => Cell::text("no worker serves it"),
+        ([], None) => Cell::text("works"),
+    }
 }
 
 /// The workers and the queue managers.
