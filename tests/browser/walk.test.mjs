@@ -34,8 +34,11 @@ before(async () => {
   });
   const day = new Date(Date.now() + 86_400_000).toISOString();
   await service.api("PUT", `/v1/failures/${muted.id}/mute`, { reason: "the vendor repairs it on Monday", until: day });
+  const { workers: [worker] } = await service.api("GET", "/v1/workers");
   all = [
     ...pages(made),
+    { name: "drain", path: `/workers/${worker.id}/drain`, status: 200 },
+    { name: "asked to drain", path: `/workers?asked=${worker.id}`, status: 200 },
     { name: "mute", path: `/failures/${heard.id}/mute`, status: 200 },
     { name: "mute ended", path: `/failures/${muted.id}/mute`, status: 200 },
   ];

@@ -32,6 +32,10 @@ struct Alive {
 #[derive(Debug)]
 struct Beat {
     member: Member,
+    /// True if it was asked to drain.
+    is_asked: bool,
+    /// True if its last beat was answered so.
+    has_heard: bool,
     /// The change that the profile came with.
     version: u64,
     last: Timestamp,
@@ -40,6 +44,7 @@ struct Beat {
 impl Alive {
     fn beat(&mut self, member: &Member, now: Timestamp) {
         let before = self.beats.get(&member.id);
+        let is_asked = before.is_some_and(|before| before.is_asked);
         let unchanged = before.filter(|before| before.member.profile == member.profile);
         let version = match unchanged {
             Some(before) => before.version,
@@ -47,6 +52,8 @@ impl Alive {
         };
         let beat = Beat {
             member: member.clone(),
+            is_asked,
+            has_heard: is_asked,
             version,
             last: now,
         };
@@ -118,6 +125,19 @@ impl Membership for EmbeddedMembership {
     async fn leave(&self, id: MemberId) -> store::Result<()> {
         self.alive.lock().remove(id);
         Ok(())
+    }
+
+    async fn ask_to_drain(&self, id: MemberId) -> store::Result<bool> {
+        let now = self.clock.now();
+        let mut alive = self.alive.lock();
+        alive.remove_silent(now);
+        let asked = alive.beats.get_mut(&id);
+        Ok(asked.map(|beat| beat.is_asked = true).is_some())
+    }
+
+    fn is_asked_to_drain(&self, id: MemberId) -> bool {
+        let alive = self.alive.lock();
+        alive.beats.get(&id).is_some_and(|beat| beat.has_heard)
     }
 
     async fn roster(&self) -> store::Result<Arc<Roster>> {

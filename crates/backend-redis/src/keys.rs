@@ -234,9 +234,9 @@ impl Keys {
     }
 
     /// The keys of the members, in the order that `lib_members.lua` gives them.
-    pub(crate) fn members(&self) -> [String; 7] {
+    pub(crate) fn members(&self) -> [String; 8] {
         let names = [
-            "beats", "reports", "running", "roster", "left", "profiles", "version",
+            "beats", "reports", "running", "roster", "left", "profiles", "version", "drains",
         ];
         names.map(|name| format!("{}:{{m}}:{name}", self.namespace))
     }

@@ -16,6 +16,7 @@
 
 mod mirror;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -40,14 +41,21 @@ const ENTRIES: usize = 1_000;
 /// The most profiles in one answer.
 const PROFILES: usize = 200;
 
+/// The seconds for which requests to drain are kept after the last one. A member that was
+/// asked hears of it with its next beat; the rest is for members of another release, which
+/// remove no request when they remove a member.
+const KEEP_ASKED_S: u64 = 7 * 24 * 60 * 60;
+
 /// Membership on the connection of a store.
 #[derive(Debug)]
 pub struct RedisMembership {
     link: Link,
     clock: Arc<Clock>,
-    keys: [String; 7],
-    // The lock is held for a moment, never across an await.
+    keys: [String; 8],
+    // The locks are held for a moment, never across an await.
     mirror: Mutex<Mirror>,
+    /// The members of this process that were asked to drain, by their last beats.
+    asked: Mutex<BTreeSet<MemberId>>,
 }
 
 /// The part of a report that is for people alone, as it is stored.
@@ -67,6 +75,7 @@ impl RedisMembership {
             clock: Arc::clone(store.clock()),
             keys: store.keys().members(),
             mirror: Mutex::default(),
+            asked: Mutex::default(),
         }
     }
 
@@ -74,7 +83,16 @@ impl RedisMembership {
     async fn up_to_date(&self, mut member: Option<&Member>) -> Result<Arc<Roster>> {
         loop {
             let known = self.mirror.lock().known();
-            let answer = self.ask(member.take(), known).await?;
+            let beats = member.take();
+            let answer = self.ask(beats, known).await?;
+            if let Some(Member { id, .. }) = beats {
+                let mut asked = self.asked.lock();
+                if answer.is_asked_to_drain {
+                    asked.insert(*id);
+                } else {
+                    asked.remove(id);
+                }
+            }
             let mut mirror = self.mirror.lock();
             // If another caller was faster, its changes are there, and this answer
             // may lack some of them.
@@ -122,7 +140,7 @@ impl RedisMembership {
     /// Reads the profiles that the mirror refers to and does not know.
     async fn learn_profiles(&self) -> Result<()> {
         let unknown = self.mirror.lock().unknown();
-        let [.., profiles, _version] = &self.keys;
+        let [.., profiles, _version, _drains] = &self.keys;
         for some in unknown.chunks(PROFILES) {
             let mut command = redis::cmd("HMGET");
             command.arg(profiles);
@@ -153,7 +171,20 @@ impl Membership for RedisMembership {
         let mut command = SCRIPTS.leave.call(&self.keys);
         command.arg(id.0.as_bytes().as_slice());
         self.link.run_one("leave", command).await?;
+        self.asked.lock().remove(&id);
         Ok(())
+    }
+
+    async fn ask_to_drain(&self, id: MemberId) -> Result<bool> {
+        let [_, reports, .., drains] = &self.keys;
+        let mut command = SCRIPTS.ask_to_drain.call(&[reports, drains]);
+        command.arg(id.0.as_bytes().as_slice()).arg(KEEP_ASKED_S);
+        let answer = self.link.run_one("ask_to_drain", command).await?;
+        Ok(reply::number(answer)? == 1)
+    }
+
+    fn is_asked_to_drain(&self, id: MemberId) -> bool {
+        self.asked.lock().contains(&id)
     }
 
     async fn roster(&self) -> Result<Arc<Roster>> {

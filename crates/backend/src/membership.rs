@@ -226,6 +226,18 @@ pub trait Membership: Send + Sync + 'static {
     /// When the store behind it is unavailable.
     async fn leave(&self, id: MemberId) -> store::Result<()>;
 
+    /// Asks a live member to take nothing new. It hears of that with its next beat, and
+    /// its profile says then that it drains. Returns false if no live member has this
+    /// id. May be repeated.
+    ///
+    /// # Errors
+    /// When the store behind it is unavailable: the member may have been asked.
+    async fn ask_to_drain(&self, id: MemberId) -> store::Result<bool>;
+
+    /// Returns true if the answer to the last beat of this member, through this
+    /// membership, said that it was asked to drain.
+    fn is_asked_to_drain(&self, id: MemberId) -> bool;
+
     /// Returns all live members, for a caller that need not be one. A member
     /// that has died is listed until another member has noticed.
     ///

@@ -276,6 +276,18 @@ impl Client {
         }
     }
 
+    /// Asks a worker to take nothing new, and returns it as it was then. It hears of that
+    /// within three seconds: [`Member::draining`] says so, and it runs what it has to its
+    /// end. A worker that is started again takes work.
+    ///
+    /// # Errors
+    /// [`Error::Refused`](crate::Error::Refused) with `0x80040217` if there is no live
+    /// worker with this id.
+    pub async fn drain_worker(&self, id: &str) -> Result<Member> {
+        let request = self.request(Method::POST, &["v1", "workers", id, "drain"]);
+        self.exchange(Repeat::Safe, request).await?.read()
+    }
+
     /// The queues, with the messages that wait in each.
     ///
     /// # Errors

@@ -396,6 +396,7 @@ macro_rules! membership_suite {
                 the_latest_beat_counts,
                 a_beat_that_changes_no_profile_brings_nothing_new,
                 a_member_that_leaves_is_gone,
+                a_member_hears_with_its_beat_that_it_is_to_drain,
                 members_are_grouped_by_their_profiles,
                 many_members_beat_at_once,
                 a_member_of_a_large_fleet_sees_all_others,

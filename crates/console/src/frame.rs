@@ -109,6 +109,8 @@ pub struct Rights {
     pub operate: bool,
     /// Sees workers, queues and counts of the whole service.
     pub fleet: bool,
+    /// Drains workers, which are of all organizations.
+    pub drain: bool,
 }
 
 impl Rights {
@@ -118,6 +120,7 @@ impl Rights {
         control: true,
         operate: true,
         fleet: true,
+        drain: true,
     };
 }
 

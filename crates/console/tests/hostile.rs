@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use drumline_console::{
     ActionPage, AttemptLine, AuditFilter, AuditRow, AuditSheet, Badge, Block, BulkPage, Cell,
-    Chain, Chart, ConfirmPage, Counted, Counts, FailureLine, Filter, Finding, Frame, LastHour,
-    LiftPage, LoginPage, Member, Members, Moment, MuteForm, MuteLine, MutePage, NoticePage,
-    NowPage, OperationPage, OperationsPage, Outcome, PauseForm, PauseLine, PausesPage, Rights,
-    Root, Row, RunAgainPage, Search, Section, Sheet, SheetPage, Template, Text, Timeline, View,
-    Viewer, Waiting, page,
+    Chain, Chart, ConfirmPage, Counted, Counts, DrainPage, FailureLine, Filter, Finding, Frame,
+    LastHour, LiftPage, LoginPage, Member, Members, Moment, MuteForm, MuteLine, MutePage,
+    NoticePage, NowPage, OperationPage, OperationsPage, Outcome, PauseForm, PauseLine, PausesPage,
+    Rights, Root, Row, RunAgainPage, Search, Section, Sheet, SheetPage, Template, Text, Timeline,
+    View, Viewer, Waiting, page,
 };
 use drumline_protocol::history::Entry;
 use drumline_protocol::transition::EventKind;
@@ -415,6 +415,16 @@ fn no_text_from_outside_is_markup_in_a_form() {
         is_everything: false,
         is_freeze: false,
     };
+    for is_draining in [false, true] {
+        let drain = DrainPage {
+            frame: frame(),
+            id: typed(),
+            host: HOSTILE.into(),
+            effects: vec![HOSTILE.into()],
+            is_draining,
+        };
+        check("drain", &drain);
+    }
     let lift = LiftPage {
         frame: frame(),
         pause: pause.clone(),

@@ -11,6 +11,7 @@ pub(crate) mod completion_options;
 pub(crate) mod control;
 pub(crate) mod drill;
 pub(crate) mod filter;
+pub(crate) mod fleet;
 pub(crate) mod health;
 pub(crate) mod keys;
 pub(crate) mod limits;
@@ -230,6 +231,9 @@ pub(crate) enum Command {
     Mute(stats::Mute),
     /// Let failures of one kind raise an alarm again
     Unmute(stats::Unmute),
+    /// List the workers that are alive, or let some take nothing new
+    #[command(after_help = fleet::WORKERS_HELP)]
+    Workers(fleet::Workers),
     /// Show who the queue manager takes this caller for, and what it may do
     #[command(name = "whoami")]
     WhoAmI(client::WhoAmI),

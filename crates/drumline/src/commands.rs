@@ -28,6 +28,7 @@ pub(crate) mod top;
 pub(crate) mod update;
 pub(crate) mod wait;
 pub(crate) mod whoami;
+pub(crate) mod workers;
 
 use std::time::Duration;
 

@@ -264,6 +264,9 @@ fn dispatch(settings: Settings) -> Result<Exit> {
         Command::WhoAmI(who) => with_session(&who.remote, &caller, async |session| {
             commands::whoami::run(session).await
         }),
+        Command::Workers(workers) => with_session(&workers.remote, &caller, async |session| {
+            commands::workers::run(session, &workers).await
+        }),
         Command::Quotas(quotas) => with_session(&quotas.remote, &caller, async |session| {
             commands::quotas::run(session).await
         }),

@@ -54,6 +54,12 @@ pub enum Error {
         /// The id that was asked for.
         id: String,
     },
+    /// There is no such worker, or it is not alive any more.
+    #[error("there is no live worker {id}")]
+    NoWorker {
+        /// The id that was asked for.
+        id: String,
+    },
     /// Too many actions on many operations run already; nothing was started.
     #[error(
         "{limit} actions on many operations run already, which is the limit; wait for one to end, or abort one"
@@ -183,6 +189,7 @@ impl Error {
             | Self::NoFailures { .. }
             | Self::NoMute { .. }
             | Self::NoAction { .. }
+            | Self::NoWorker { .. }
             | Self::NoBackup
             | Self::NotFrozen => ErrorCode::NOT_FOUND,
             Self::TooManyActions { .. } => ErrorCode::TOO_MANY_AT_ONCE,

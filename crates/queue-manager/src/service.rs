@@ -38,6 +38,7 @@ pub(crate) mod series;
 mod shown;
 mod stats;
 mod watched;
+mod workers;
 
 use std::sync::Arc;
 

@@ -310,7 +310,7 @@ fn run(
     dispatching: TaskTracker,
     renewals: Renewals,
 ) -> RunningWorker {
-    let stopping = shared.stopping.clone();
+    let (stopping, taking_ends) = (shared.stopping.clone(), shared.taking_ends.clone());
     let feeds = TaskScope::new(&shared.critical);
     let (members, known_members) = watch::channel(Arc::default());
     let (deliveries, delivered) = mpsc::channel(DELIVERIES);
@@ -340,7 +340,7 @@ fn run(
         forget,
         ready,
     };
-    feeds.spawn_lasting("subscriptions", &stopping, sources.run());
+    feeds.spawn_lasting("subscriptions", &taking_ends, sources.run());
     let delivery_queue = DeliveryQueue {
         shared: Arc::clone(&shared),
         scope: feeds.clone(),
@@ -357,14 +357,14 @@ fn run(
         has_deliveries: CancellationToken::new(),
     };
     let taking = TaskScope::new(&shared.critical);
-    taking.spawn_lasting("deliveries", &stopping, delivery_queue.run());
+    taking.spawn_lasting("deliveries", &taking_ends, delivery_queue.run());
     let unhandled = Unhandled {
         shared: Arc::clone(&shared),
         offers,
         members: known_members,
         kept: std::collections::BTreeMap::new(),
     };
-    feeds.spawn_lasting("unhandled", &stopping, unhandled.run());
+    feeds.spawn_lasting("unhandled", &taking_ends, unhandled.run());
     let worker = RunningWorker {
         shared,
         taking,

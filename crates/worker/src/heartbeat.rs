@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!                       ┌─ members ─→ sources (own lanes), unhandled
-//! beat ─→ membership ───┤
-//!                       └─ contact ─→ sources (consume, or give back)
+//! beat ─→ membership ───┼─ contact ─→ sources (consume, or give back)
+//!                       └─ asked to drain ─→ take nothing new
 //! ```
 
 use std::pin::pin;
@@ -79,6 +79,15 @@ pub(crate) async fn beat(
             Ok(roster) => {
                 heard = sent;
                 next = sent + heartbeat_interval(roster.len());
+                let membership = &shared.backend.membership;
+                if membership.is_asked_to_drain(shared.member) && !shared.draining.is_cancelled() {
+                    tracing::info!(
+                        running = shared.running(),
+                        "the service asks to drain; nothing new is taken"
+                    );
+                    // The next round of this loop says so at once.
+                    shared.take_nothing_new();
+                }
                 // Nearly always the roster is the one of the beat before.
                 members.send_if_modified(|known| {
                     let has_changed = !Arc::ptr_eq(known, &roster);

@@ -3,6 +3,7 @@
 //! ```text
 //! drain: take nothing new ─→ wait for runs ─→ ask handlers to stop ─→ write their ends
 //!          ─→ close subscriptions, publish the rest ─→ leave ─→ end all tasks
+//! asked by the service: take nothing new, and wait for one of the others
 //! stop_now, drop, a critical task that fails: end all tasks
 //! ```
 
@@ -72,6 +73,14 @@ impl RunningWorker {
     #[must_use]
     pub fn id(&self) -> MemberId {
         self.shared.member
+    }
+
+    /// Returns true if the worker takes nothing new: it is being drained, or the service
+    /// has asked it to drain. In the second case it runs what it has, and stays a member
+    /// until the process drains it.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.shared.draining.is_cancelled()
     }
 
     /// The number of operations that run now.
@@ -149,7 +158,7 @@ impl RunningWorker {
         tracing::info!(running = shared.running(), "draining");
         let drained_by = *shared.drained_by.get_or_init(|| Instant::now() + limit);
         shared.stopping.cancel();
-        shared.draining.cancel();
+        shared.take_nothing_new();
         // No run is started after this, so the wait below is for all runs.
         self.taking.done().await;
         if timeout(limit.saturating_sub(grace), shared.runs.done())
@@ -219,6 +228,7 @@ struct Tasks {
 
 impl Tasks {
     fn cut(&self, shared: &Shared) {
+        shared.taking_ends.cancel();
         shared.stopping.cancel();
         shared.runs.end();
         self.taking.end();

@@ -38,6 +38,8 @@ pub(super) struct Answer {
     pub(super) version: u64,
     /// The server's time.
     pub(super) time_us: u64,
+    /// True if the member that has beaten was asked to drain.
+    pub(super) is_asked_to_drain: bool,
     /// The changes; `None` if the caller's version is the roster's.
     changes: Option<Changes>,
 }
@@ -59,10 +61,11 @@ impl Answer {
     pub(super) fn read(mut parts: Parts) -> Result<Self> {
         let version = number(&reply::text(parts.value()?)?)?;
         let time_us = number(&reply::text(parts.value()?)?)?;
-        if parts.len() == 0 {
+        if parts.len() <= 1 {
             return Ok(Self {
                 version,
                 time_us,
+                is_asked_to_drain: parts.len() == 1,
                 changes: None,
             });
         }
@@ -83,16 +86,18 @@ impl Answer {
             let id = reply::sixteen(&reply::bytes(id)?)?;
             Ok(MemberId(Uuid::from_bytes(id)))
         });
+        let changes = Changes {
+            is_reset,
+            until,
+            entries,
+            left: left.collect::<Result<_>>()?,
+            total: parts.number()?,
+        };
         Ok(Self {
             version,
             time_us,
-            changes: Some(Changes {
-                is_reset,
-                until,
-                entries,
-                left: left.collect::<Result<_>>()?,
-                total: parts.number()?,
-            }),
+            is_asked_to_drain: parts.len() > 0,
+            changes: Some(changes),
         })
     }
 }

@@ -12,7 +12,8 @@
 --       7 the number of running operations
 --       8 the profile
 --       9 1 to look for members that have been silent for too long
--- Returns {version, the time in us}, and if the caller knows an earlier version:
+-- Returns {version, the time in us}, and 1 as the last if the member was asked to
+--         drain. Between them, if the caller knows an earlier version:
 --       3 1 if the caller must forget all entries that it knows, else 0
 --       4 the version up to which it knows the entries now: an earlier one than
 --         the first if another answer has the rest
@@ -20,7 +21,7 @@
 --       7 the number of all entries
 local timeout, id = tonumber(ARGV[1]), ARGV[5]
 local now = math.floor(now_us / 1000)
-local report, is_new
+local report, is_new, asked
 local silent, early = {}, {}
 -- The most members that one call removes, so that no call takes long.
 local MOST_REMOVED = 32
@@ -33,6 +34,7 @@ if id ~= '' then
     call('ZADD', BEATS, decimal(now), id)
   end
   if call('HGET', RUNNING, id) ~= ARGV[7] then call('HSET', RUNNING, id, ARGV[7]) end
+  asked = call('HEXISTS', DRAINS, id) == 1 and 1 or nil
   report = call('HGET', REPORTS, id)
   is_new = report ~= ARGV[6]
   if ARGV[9] == '1' then
@@ -49,5 +51,5 @@ if id ~= '' then
 end
 local version = call('GET', VERSION) or '0'
 if version == ARGV[2] and not is_new and #silent == 0 and #early == 0 then
-  return { version, decimal(now_us) }
+  return { version, decimal(now_us), asked }
 end

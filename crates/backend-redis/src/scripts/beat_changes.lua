@@ -14,7 +14,7 @@ for _, one in ipairs(silent) do remove(one) end
 for _, one in ipairs(early) do call('ZADD', BEATS, decimal(now), one) end
 
 version = call('GET', VERSION) or '0'
-local answer = { version, decimal(now_us) }
+local answer = { version, decimal(now_us), asked }
 if version == ARGV[2] then return answer end
 
 local from, left_since, left = ARGV[2], ARGV[3], {}
@@ -30,4 +30,5 @@ local last = version
 if #entries >= tonumber(ARGV[4]) then last = call('ZSCORE', ROSTER, entries[#entries]) end
 answer[3], answer[4], answer[5], answer[6] = is_lost and 1 or 0, last, entries, left
 answer[7] = call('ZCARD', ROSTER)
+answer[8] = asked
 return answer

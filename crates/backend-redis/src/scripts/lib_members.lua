@@ -9,12 +9,13 @@
 --       [5] the members that have left: zset version -> id; the latest 1,000
 --       [6] the profiles: hash digest -> number of members with it (4) + profile
 --       [7] the version: the last one that was given out
+--       [8] the members that were asked to drain: hash id -> the ms of the request
 -- Each change of the roster has a version, and versions only grow. So a reader
 -- that knows the roster of one version is answered with what has changed since,
 -- and with nothing while nothing changes.
 local call = redis.call
 local BEATS, REPORTS, RUNNING, ROSTER, LEFT = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
-local PROFILES, VERSION = KEYS[6], KEYS[7]
+local PROFILES, VERSION, DRAINS = KEYS[6], KEYS[7], KEYS[8]
 local DIGEST, MOST_LEFT = 8, 1000
 
 local time = call('TIME')

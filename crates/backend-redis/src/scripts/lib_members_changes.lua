@@ -44,6 +44,7 @@ local function remove(id)
   if not report then return end
   call('HDEL', REPORTS, id)
   call('HDEL', RUNNING, id)
+  call('HDEL', DRAINS, id)
   drop_entry(id, report)
   call('ZADD', LEFT, next_version(), id)
   call('ZREMRANGEBYRANK', LEFT, 0, -MOST_LEFT - 1)

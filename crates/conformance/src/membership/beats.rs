@@ -82,6 +82,41 @@ pub async fn a_member_that_leaves_is_gone(harness: &dyn MembershipHarness) {
     assert_eq!(other.roster().await.expect("roster").len(), 2);
 }
 
+/// A member that is asked to drain hears of that with its next beat, and with each one
+/// until it leaves. Other members do not, and an unknown one is not asked.
+pub async fn a_member_hears_with_its_beat_that_it_is_to_drain(harness: &dyn MembershipHarness) {
+    let (one, other) = (harness.connect().await, harness.connect().await);
+    let (mut asked, stays) = (member(Role::Worker), member(Role::Worker));
+    assert!(!other.ask_to_drain(asked.id).await.expect("asks"));
+    one.beat(&asked).await.expect("beat");
+    one.beat(&stays).await.expect("beat");
+    assert!(!one.is_asked_to_drain(asked.id));
+    for _ in 0..2 {
+        assert!(other.ask_to_drain(asked.id).await.expect("asks"));
+    }
+    assert!(!one.is_asked_to_drain(asked.id), "the beat brings it");
+    // With a beat that changes nothing, and with one that changes its profile.
+    for draining in [false, true, true] {
+        asked.profile.draining = draining;
+        one.beat(&asked).await.expect("beat");
+        one.beat(&stays).await.expect("beat");
+        assert!(one.is_asked_to_drain(asked.id));
+        assert!(!one.is_asked_to_drain(stays.id));
+    }
+    // Beside the changes of another one.
+    other.beat(&member(Role::Manager)).await.expect("beat");
+    let roster = one.beat(&asked).await.expect("beat");
+    assert_eq!(roster.len(), 3);
+    assert!(one.is_asked_to_drain(asked.id));
+    one.leave(asked.id).await.expect("leave");
+    assert!(!one.is_asked_to_drain(asked.id));
+    one.beat(&asked).await.expect("beat");
+    assert!(
+        !one.is_asked_to_drain(asked.id),
+        "its next life is not asked"
+    );
+}
+
 /// Members with equal profiles are one group, and it has no members that left.
 pub async fn members_are_grouped_by_their_profiles(harness: &dyn MembershipHarness) {
     let membership = harness.connect().await;

@@ -93,6 +93,7 @@ fn limited() -> OpenApiRouter<QueueManager> {
         .routes(routes!(freeze::freeze, freeze::thaw))
         .routes(routes!(audit_stream::list))
         .routes(routes!(fleet::workers))
+        .routes(routes!(fleet::drain))
         .routes(routes!(fleet::queues))
         .routes(routes!(now::now))
         .routes(routes!(scale::scale))

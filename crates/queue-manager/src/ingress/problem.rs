@@ -214,6 +214,7 @@ impl From<Error> for Problem {
             | Error::NoFailures { .. }
             | Error::NoMute { .. }
             | Error::NoAction { .. }
+            | Error::NoWorker { .. }
             | Error::NoBackup
             | Error::NotFrozen => Self::new(StatusCode::NOT_FOUND, ErrorCode::NOT_FOUND, detail),
             Error::TooManyActions { .. } => Self {

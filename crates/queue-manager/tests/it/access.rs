@@ -139,6 +139,8 @@ const TABLE: &[(&str, &str, &str)] = &[
     ("DELETE", "/v1/freeze", ""),
     ("GET", "/v1/backup", ""),
     ("GET", "/v1/workers", "oam"),
+    // An operator, and of all organizations, too.
+    ("POST", "/v1/workers/{id}/drain", ""),
     ("GET", "/v1/queues", "oam"),
     ("GET", "/v1/now", "rpoa"),
     ("GET", "/v1/queues/{name}/scale", "oam"),

@@ -50,6 +50,8 @@ const PAGES: &[(&str, &str)] = &[
     ("/series", "rpoa"),
     ("/queues", "oam"),
     ("/workers", "oam"),
+    // An operator of all organizations, which none of these keys is.
+    ("/workers/{id}/drain", ""),
     ("/settings", "oam"),
     ("/audit", "oa"),
     ("/audit.jsonl", "oa"),
@@ -71,6 +73,7 @@ const FORMS: &[(&str, &str)] = &[
     ("/many/postpone", "oa"),
     ("/many/delete", "oa"),
     ("/many/run-again", "oa"),
+    ("/workers/{id}/drain", ""),
     ("/actions/{id}/abort", "oa"),
     ("/failures/8000000000000001/mute", "oa"),
     ("/failures/8000000000000001/unmute", "oa"),

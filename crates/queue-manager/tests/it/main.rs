@@ -16,6 +16,7 @@ mod bypass;
 mod console;
 mod creating;
 mod critical;
+mod draining;
 mod encrypted;
 mod events;
 mod executing;

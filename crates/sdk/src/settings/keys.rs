@@ -245,6 +245,7 @@ pub(super) const OTHER_TABLES: &[&str] = &[
     "failures",
     "mute",
     "unmute",
+    "workers",
     "whoami",
     "quotas",
     "doctor",

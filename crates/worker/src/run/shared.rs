@@ -53,7 +53,11 @@ pub(crate) struct Shared {
     pub(crate) critical: CriticalTasks,
     /// Cancelled when the worker drains: no new operation is taken then.
     pub(crate) draining: CancellationToken,
-    /// Cancelled when the worker drains or stops. Tasks may end from then on.
+    /// Cancelled when the worker drains or stops: the tasks that bring work in may end
+    /// from then on.
+    pub(crate) taking_ends: CancellationToken,
+    /// Cancelled when the worker is drained by its process, or stops. All tasks may end
+    /// from then on. One that was asked to drain by the service goes on until then.
     pub(crate) stopping: CancellationToken,
     /// The time at which the last handler of a draining worker is dropped.
     pub(crate) drained_by: OnceLock<Instant>,
@@ -100,9 +104,16 @@ impl Shared {
             runs: TaskScope::new(&parts.critical),
             critical: parts.critical,
             draining: CancellationToken::new(),
+            taking_ends: CancellationToken::new(),
             stopping: CancellationToken::new(),
             drained_by: OnceLock::new(),
         }
+    }
+
+    /// Takes no new operation from now on. What runs goes on, and the next beat says so.
+    pub(crate) fn take_nothing_new(&self) {
+        self.taking_ends.cancel();
+        self.draining.cancel();
     }
 
     /// The signature of this worker's commits.

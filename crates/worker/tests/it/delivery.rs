@@ -170,6 +170,69 @@ async fn what_a_draining_worker_could_not_do_goes_back() {
     other.drain().await;
 }
 
+#[tokio::test]
+async fn a_worker_that_the_service_asks_to_drain_runs_what_it_has_and_takes_nothing_new() {
+    let harness = Harness::new();
+    let (tell, mut hear) = mpsc::unbounded_channel();
+    let go = Arc::new(Semaphore::new(0));
+    let slow = {
+        let go = Arc::clone(&go);
+        move |_: Value, _: Context| {
+            tell.send(()).expect("heard");
+            let go = Arc::clone(&go);
+            async move {
+                drop(go.acquire().await);
+                Outcome::Done(None)
+            }
+        }
+    };
+    let worker = harness.start(Harness::builder().handler("*", slow)).await;
+    worker.until_ready().await;
+    let running = harness.submit(draft("X").token("t")).await;
+    let next = harness.submit(draft("X").token("t")).await;
+    in_time("start", hear.recv()).await;
+    let membership = &harness.backend.membership;
+    assert!(!worker.is_draining());
+    assert!(membership.ask_to_drain(worker.id()).await.expect("asked"));
+    let mut ready = worker.ready();
+    let closed = ready.wait_for(|ready| !ready);
+    in_time("its subscriptions", closed)
+        .await
+        .expect("it lives");
+    assert!(worker.is_draining());
+    in_time("its word", async {
+        loop {
+            let roster = membership.roster().await.expect("read");
+            let mut groups = roster.groups().iter();
+            if groups.any(|group| group.profile.draining) {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    // The handler is not stopped, and the successor is left to others.
+    assert_eq!(harness.get(running).await.header.status, Status::InProgress);
+    go.add_permits(100);
+    let ended = harness.completed(running).await.header;
+    assert_eq!((ended.status, ended.starts), (Status::Succeeded, 1));
+    let other = harness
+        .start(Harness::builder().handler("X", nothing))
+        .await;
+    let ended = harness.completed(next).await.header;
+    assert_eq!((ended.status, ended.starts), (Status::Succeeded, 1));
+    assert!(
+        hear.try_recv().is_err(),
+        "the first one has started nothing"
+    );
+    assert_eq!(worker.running(), 0);
+    // It is a member until its process drains it.
+    assert_eq!(membership.roster().await.expect("read").len(), 2);
+    assert_eq!(worker.drain().await.left_behind, 0);
+    assert_eq!(membership.roster().await.expect("read").len(), 1);
+    other.drain().await;
+}
+
 /// Waits until a worker has taken all messages.
 async fn drained_queue(harness: &Harness) {
     let route = work_queue();

@@ -210,6 +210,14 @@ impl Membership for Fragile {
         self.inner.leave(id).await
     }
 
+    async fn ask_to_drain(&self, id: MemberId) -> store::Result<bool> {
+        self.inner.ask_to_drain(id).await
+    }
+
+    fn is_asked_to_drain(&self, id: MemberId) -> bool {
+        self.inner.is_asked_to_drain(id)
+    }
+
     async fn roster(&self) -> store::Result<Arc<Roster>> {
         self.inner.roster().await
     }

@@ -315,6 +315,16 @@ impl Membership for SimulatedMembership {
         answer.map_err(store_silent)?
     }
 
+    async fn ask_to_drain(&self, id: MemberId) -> port::Result<bool> {
+        let call = self.membership.ask_to_drain(id);
+        let answer = self.link.call(Server::Store, "ask_to_drain", call).await;
+        answer.map_err(store_silent)?
+    }
+
+    fn is_asked_to_drain(&self, id: MemberId) -> bool {
+        self.membership.is_asked_to_drain(id)
+    }
+
     async fn roster(&self) -> port::Result<Arc<Roster>> {
         let call = self.membership.roster();
         let answer = self.link.call(Server::Store, "roster", call).await;

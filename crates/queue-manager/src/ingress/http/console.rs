@@ -73,6 +73,10 @@ pub(super) fn router(manager: &QueueManager) -> Router<QueueManager> {
         .route("/series", get(lists::series))
         .route("/queues", get(fleet::queues))
         .route("/workers", get(fleet::workers))
+        .route(
+            "/workers/{id}/drain",
+            get(fleet::ask_to_drain).post(fleet::drain),
+        )
         .route("/settings", get(fleet::settings))
         .route("/audit", get(audit::page))
         .route("/audit.jsonl", get(audit::file))

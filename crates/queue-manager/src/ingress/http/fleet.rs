@@ -4,11 +4,12 @@
 use std::collections::BTreeMap;
 
 use axum::Json;
-use axum::extract::State;
-use drumline_backend::Broker as _;
+use axum::extract::{Path, State};
+use axum::http::{Extensions, StatusCode};
 use drumline_backend::broker::Bypassed;
 use drumline_backend::membership::{Member, MemberPage, Profile, Role, all_members};
 use drumline_backend::store::Counts;
+use drumline_backend::{Broker as _, MemberId};
 use drumline_protocol::QueueName;
 use drumline_protocol::message::{Route, Source};
 use futures_util::stream::{self, StreamExt as _};
@@ -17,7 +18,7 @@ use utoipa::ToSchema;
 
 use super::extractors::Parameters;
 use super::problem::Answer;
-use super::{openapi, query};
+use super::{guard, openapi, query};
 use crate::error::Error;
 use crate::service::QueueManager;
 
@@ -163,6 +164,38 @@ pub(crate) async fn workers(
         managers: shown(Role::Manager),
         next_cursor: next.map(|place| place.0.to_string()),
     }))
+}
+
+/// Drain a worker
+///
+/// The worker takes nothing new from its next heartbeat on, which is due within three
+/// seconds, and runs what it has to its end. `draining` of `GET /v1/workers` says then
+/// that it does, and other workers take over its lanes. Its process goes on until it is
+/// stopped; one that is started again takes work. Workers are of all organizations, so the
+/// key needs the role operator in all of them. Safe to repeat.
+#[utoipa::path(
+    post, path = "/v1/workers/{id}/drain", tag = "fleet", operation_id = "drainWorker",
+    params(("id" = String, Path, description = "The id of the worker")),
+    responses(
+        (status = 202, description = "The worker is asked; it is shown as it was then", body = MemberView),
+        openapi::NoWorker,
+        openapi::Busy,
+    )
+)]
+pub(crate) async fn drain(
+    State(manager): State<QueueManager>,
+    Path(id): Path<String>,
+    extensions: Extensions,
+) -> Answer<(StatusCode, Json<MemberView>)> {
+    guard::check_all_organizations(&manager, &extensions)?;
+    let worker = manager.drain_worker(read(id)?).await?;
+    Ok((StatusCode::ACCEPTED, Json(MemberView::from(&worker))))
+}
+
+/// The id in an address.
+pub(super) fn read(id: String) -> Result<MemberId, Error> {
+    let known = id.parse().map(MemberId);
+    known.map_err(|_invalid: uuid::Error| Error::NoWorker { id })
 }
 
 /// List queues

@@ -96,6 +96,8 @@ pub(super) const NEEDS: &[(Method, &str, Need)] = {
         (Method::DELETE, "/v1/freeze", Role(Freeze)),
         (Method::GET, "/v1/backup", Role(Freeze)),
         (Method::GET, "/v1/workers", Role(Fleet)),
+        // The handler asks for all organizations, too.
+        (Method::POST, "/v1/workers/{id}/drain", Role(Operate)),
         (Method::GET, "/v1/queues", Role(Fleet)),
         (Method::GET, "/v1/now", Role(Read)),
         (Method::GET, "/v1/queues/{name}/scale", Role(Fleet)),

@@ -100,6 +100,8 @@ errors! {
     NoBackup = 404, "The operations are not in a folder of this process";
     /// No action.
     NoAction = 404, "There is no such action, or not any more";
+    /// No worker.
+    NoWorker = 404, "There is no live worker with this id";
     /// A refused action.
     Illegal = 409, "The state of the operation does not allow the action; `legalActions` lists the actions that it allows";
     /// A large body.

@@ -120,6 +120,7 @@ fn details(error: &Error) -> Map<String, Value> {
         | Error::NoFailures { .. }
         | Error::NoMute { .. }
         | Error::NoAction { .. }
+        | Error::NoWorker { .. }
         | Error::TooManyActions { .. }
         | Error::NoBackup
         | Error::NotFrozen

@@ -237,6 +237,15 @@ impl Membership for Faulty {
         self.inner.membership.leave(id).await
     }
 
+    async fn ask_to_drain(&self, id: MemberId) -> Result<bool> {
+        self.there()?;
+        self.inner.membership.ask_to_drain(id).await
+    }
+
+    fn is_asked_to_drain(&self, id: MemberId) -> bool {
+        self.inner.membership.is_asked_to_drain(id)
+    }
+
     async fn roster(&self) -> Result<Arc<Roster>> {
         self.there()?;
         self.inner.membership.roster().await

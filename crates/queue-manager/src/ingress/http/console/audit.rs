@@ -85,13 +85,7 @@ fn row(line: &AuditLine, now: Timestamp) -> AuditRow {
         format!("{name}={value}")
     });
     let conditions: Vec<String> = conditions.collect();
-    // The id of an action on many has the form of an operation's.
-    let is_of_many = line.text("action").contains("/v1/actions");
-    let pages = if is_of_many {
-        "/actions"
-    } else {
-        "/operations"
-    };
+    let pages = pages_of(line.text("action"));
     AuditRow {
         at: at.map(|at| Moment { at, now }),
         action: text("action"),
@@ -105,12 +99,44 @@ fn row(line: &AuditLine, now: Timestamp) -> AuditRow {
             .ids()
             .map(|id| {
                 let operation: Option<OperationId> = id.parse().ok();
-                let address = operation.map(|id| format!("{pages}/{id}"));
+                let address = operation.zip(pages);
+                let address = address.map(|(id, pages)| format!("{pages}/{id}"));
                 (Text::line(id), address)
             })
             .collect(),
         filter: Some(Text::line(&conditions.join(" "))).filter(|text| !text.is_empty()),
         count,
         address: some("address"),
+    }
+}
+
+/// The pages of what a request is about; `None` if it has no page of its own. The ids of
+/// actions on many and of workers have the form of an operation's.
+fn pages_of(action: &str) -> Option<&'static str> {
+    if action.contains("/workers/") {
+        None
+    } else if action.contains("/actions") || action.contains(" /many/") {
+        Some("/actions")
+    } else {
+        Some("/operations")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_leads_to_the_page_of_what_it_names() {
+        for (action, pages) in [
+            ("POST /v1/operations/{id}/cancel", Some("/operations")),
+            ("POST /operations/{id}/run-again", Some("/operations")),
+            ("POST /v1/actions", Some("/actions")),
+            ("POST /actions/{id}/abort", Some("/actions")),
+            ("POST /many/run-again", Some("/actions")),
+            ("POST /v1/workers/{id}/drain", None),
+        ] {
+            assert_eq!(pages_of(action), pages, "{action}");
+        }
     }
 }

@@ -3,19 +3,24 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use axum::extract::State;
-use axum::response::Html;
+use axum::extract::{Path, State};
+use axum::http::Extensions;
+use axum::response::{Html, Redirect};
 use drumline_backend::Role;
 use drumline_backend::membership::Member;
 use drumline_backend::store::Rollup;
-use drumline_console::{Cell, Moment, Section, Sheet, SheetPage, Text, address, bytes, number};
+use drumline_console::{
+    Cell, DrainPage, Moment, Section, Sheet, SheetPage, Text, address, bytes, number,
+};
 use drumline_protocol::{Pause, PauseKind, QueueName, Timestamp, version};
 use humantime::format_duration;
 
 use super::viewer::Seen;
-use super::{html, pauses, pulse};
-use crate::error::Result;
+use super::{html, pauses, pulse, value};
+use crate::error::{Error, Result};
+use crate::ingress::http::extractors::Parameters;
 use crate::ingress::http::fleet::{self, BypassedView, QueueView};
+use crate::ingress::http::guard;
 use crate::ingress::http::problem::Answer;
 use crate::options::{Admission, Http, Limits, Options, Protection};
 use crate::quotas::Quota;
@@ -136,8 +141,19 @@ fn state_of(view: &QueueView, pause: Option<&Pause>, now: Timestamp) -> Cell {
 pub(super) async fn workers(
     State(manager): State<QueueManager>,
     seen: Seen,
+    Parameters(pairs): Parameters,
 ) -> Answer<Html<String>> {
     let members = fleet::members(&manager).await?;
+    let asked = value(&pairs, "asked");
+    let asked = members.iter().find(|member| member.id.to_string() == asked);
+    let lead = asked.map(|member| {
+        let host = &member.host;
+        Text::sentence(&if member.profile.draining {
+            format!("{host} drains")
+        } else {
+            format!("{host} was asked to drain, and says here within three seconds that it does")
+        })
+    });
     let of = |role| {
         members
             .iter()
@@ -147,21 +163,35 @@ pub(super) async fn workers(
         let more = of(role).count().saturating_sub(MEMBERS);
         (more > 0).then(|| Text::sentence(&format!("{more} more are not shown")))
     };
+    let mut columns = vec![
+        "Host",
+        "Places used",
+        "Queues",
+        "Message names",
+        "Release",
+        "Started",
+        "State",
+    ];
+    if seen.rights.drain {
+        columns.push("Actions");
+    }
     let workers = Sheet {
         title: "Workers",
         intro: more(Role::Worker).into_iter().collect(),
-        columns: vec![
-            "Host",
-            "Places used",
-            "Queues",
-            "Message names",
-            "Release",
-            "Started",
-            "State",
-        ],
+        columns,
         rows: of(Role::Worker)
             .take(MEMBERS)
-            .map(|member| worker(member, seen.now))
+            .map(|member| {
+                let mut row = worker(member, seen.now);
+                if seen.rights.drain {
+                    let drain = ("Drain", format!("/workers/{}/drain", member.id));
+                    let is_possible = !member.profile.draining;
+                    row.push(Cell::actions(
+                        is_possible.then_some(drain).into_iter().collect(),
+                    ));
+                }
+                row
+            })
             .collect(),
         empty: "No worker is alive: nothing can start. `drumline worker` starts one.",
         ..Sheet::default()
@@ -186,10 +216,78 @@ pub(super) async fn workers(
     };
     Ok(html(&SheetPage {
         frame: seen.frame("Workers", Section::Workers),
-        lead: Vec::new(),
+        lead: lead.into_iter().collect(),
         search: None,
         sheets: vec![workers, managers],
     }))
+}
+
+/// The question before a worker is drained.
+pub(super) async fn ask_to_drain(
+    State(manager): State<QueueManager>,
+    seen: Seen,
+    Path(id): Path<String>,
+    extensions: Extensions,
+) -> Answer<Html<String>> {
+    guard::check_all_organizations(&manager, &extensions)?;
+    let id = fleet::read(id)?;
+    let members = fleet::members(&manager).await?;
+    let is_it = |member: &&Member| member.id == id && member.profile.role == Role::Worker;
+    let worker = members.iter().find(is_it);
+    let worker = worker.ok_or_else(|| Error::NoWorker { id: id.to_string() })?;
+    let sentences = consequence(worker, &members);
+    Ok(html(&DrainPage {
+        frame: seen.frame("Drain a worker", Section::Workers),
+        id: id.to_string(),
+        host: Text::line(&worker.host),
+        effects: sentences.iter().map(|text| Text::sentence(text)).collect(),
+        is_draining: worker.profile.draining,
+    }))
+}
+
+/// Asks a worker to drain.
+pub(super) async fn drain(
+    State(manager): State<QueueManager>,
+    Path(id): Path<String>,
+    extensions: Extensions,
+) -> Answer<Redirect> {
+    guard::check_all_organizations(&manager, &extensions)?;
+    let worker = manager.drain_worker(fleet::read(id)?).await?;
+    Ok(Redirect::to(&format!("/workers?asked={}", worker.id)))
+}
+
+/// The consequence of a drain, in sentences.
+fn consequence(worker: &Member, members: &[Member]) -> Vec<String> {
+    let others = |queue: &QueueName| {
+        let others = members.iter().filter(|other| other.id != worker.id);
+        others
+            .filter(|other| other.profile.serves_queue(queue))
+            .count()
+    };
+    let mut said = vec![
+        "It takes nothing new within three seconds, and other workers take over its lanes"
+            .to_owned(),
+        match worker.running {
+            0 => "It runs nothing now".to_owned(),
+            1 => "The operation that it runs goes on to its end".to_owned(),
+            count => format!("The {count} operations that it runs go on to their end"),
+        },
+    ];
+    let queues = worker.profile.queues.iter();
+    let alone: Vec<_> = queues
+        .filter(|queue| others(queue) == 0)
+        .map(QueueName::as_str)
+        .collect();
+    if !alone.is_empty() {
+        let queues = alone.join(", ");
+        said.push(format!(
+            "No other worker serves the queues {queues}: nothing of these starts any more"
+        ));
+    }
+    said.push(
+        "Its process goes on until it is stopped; one that is started again takes work".to_owned(),
+    );
+    said
 }
 
 fn worker(member: &Member, now: Timestamp) -> Vec<Cell> {

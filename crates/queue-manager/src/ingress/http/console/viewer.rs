@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use drumline_auth::{Permission, Principal};
+use drumline_auth::{Organizations, Permission, Principal};
 use drumline_console::{Frame, Rights, Section, Text, Viewer};
 use drumline_protocol::Timestamp;
 
@@ -54,11 +54,16 @@ fn rights(principal: Option<&Principal>) -> Rights {
         return Rights::ALL;
     };
     let permissions = principal.permissions();
+    let is_of_all = match principal.organizations {
+        Organizations::All => true,
+        Organizations::Only(_) => false,
+    };
     Rights {
         read: permissions.contains(Permission::Read),
         control: permissions.contains(Permission::Control),
         operate: permissions.contains(Permission::Operate),
         fleet: permissions.contains(Permission::Fleet),
+        drain: permissions.contains(Permission::Operate) && is_of_all,
     }
 }
 

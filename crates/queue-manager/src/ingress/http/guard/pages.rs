@@ -60,6 +60,9 @@ pub(super) const PAGES: &[(Method, &str, Need)] = {
         (Method::GET, "/series", Role(Read)),
         (Method::GET, "/queues", Role(Fleet)),
         (Method::GET, "/workers", Role(Fleet)),
+        // The pages ask for all organizations, too.
+        (Method::GET, "/workers/{id}/drain", Role(Operate)),
+        (Method::POST, "/workers/{id}/drain", Role(Operate)),
         (Method::GET, "/settings", Role(Fleet)),
         (Method::GET, "/audit", Role(Operate)),
         (Method::GET, "/audit.jsonl", Role(Operate)),
