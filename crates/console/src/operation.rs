@@ -156,6 +156,13 @@ pub struct OperationPage {
 }
 
 impl OperationPage {
+    /// Adds the next times of a series, in words.
+    pub fn add_next_times(&mut self, times: &[String]) {
+        if !times.is_empty() {
+            self.facts.push(Fact::new("Next times", times.join(", ")));
+        }
+    }
+
     /// The page of an operation, without what is asked for apart: history, attempts,
     /// chain and relatives.
     #[must_use]

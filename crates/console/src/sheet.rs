@@ -1,12 +1,13 @@
 //! Pages that are tables: queues, workers, tokens, series, failures, settings.
 
 use askama::Template;
+use drumline_protocol::Timestamp;
 
 use crate::chart::Chart;
 use crate::frame::Frame;
 use crate::operations::View;
 use crate::text::Text;
-use crate::time::Moment;
+use crate::time::{Moment, exact};
 use crate::words::Badge;
 
 /// One cell.
@@ -24,6 +25,8 @@ pub struct Cell {
     pub note: Option<Text>,
     /// Bars above the text.
     pub chart: Option<Chart>,
+    /// Times by some clock, in words, below the text.
+    pub times: Vec<(Timestamp, Text)>,
     /// The things that can be done about the row: labels and addresses.
     pub actions: Vec<(&'static str, String)>,
 }
@@ -84,10 +87,26 @@ impl Cell {
         }
     }
 
+    /// A time to the second, in UTC.
+    #[must_use]
+    pub fn exact(&self, at: &Timestamp) -> String {
+        exact(*at)
+    }
+
     /// Returns true if there is nothing to see.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.text.is_empty() && self.badge.is_none() && self.actions.is_empty()
+        let has_more = !self.actions.is_empty() || !self.times.is_empty();
+        self.text.is_empty() && self.badge.is_none() && !has_more
+    }
+
+    /// Times by some clock, in words.
+    #[must_use]
+    pub fn times(times: Vec<(Timestamp, Text)>) -> Self {
+        Self {
+            times,
+            ..Self::default()
+        }
     }
 
     /// The same cell with a line below its text.

@@ -465,6 +465,7 @@ fn no_text_from_outside_is_markup_in_a_form() {
             rows: vec![
                 vec![cell(), Cell::text(HOSTILE)],
                 vec![Cell::chart(chart), Cell::actions(vec![("Pause", typed())])],
+                vec![cell(), Cell::times(vec![(now(), HOSTILE.into())])],
             ],
             empty: "",
             orders: vec![View {

@@ -135,6 +135,16 @@ impl Rule {
     }
 }
 
+/// A time by the clocks that the rule of a series goes by: `Mon 2026-11-30 06:00 CET`.
+/// The seconds are there if the time has some.
+#[must_use]
+pub fn by_its_clock(recurrence: &Recurrence, time: Timestamp) -> String {
+    let zone = recurrence.time_zone().map(time_zone);
+    // In UTC, if only another release knows the zone.
+    let zone = zone.and_then(Result::ok).unwrap_or(Tz::UTC);
+    zone::written(zone, time.as_millis().div_euclid(1000))
+}
+
 /// Reads the name of a time zone.
 ///
 /// # Errors

@@ -45,6 +45,19 @@ pub(super) fn local(zone: Tz, utc: i64) -> i64 {
     utc.saturating_add(offset_at(zone, utc))
 }
 
+/// A time as the clock of a zone shows it, with the day of the week and the letters of the
+/// zone.
+pub(super) fn written(zone: Tz, utc: i64) -> String {
+    let time = DateTime::from_timestamp(utc, 0).unwrap_or(DateTime::UNIX_EPOCH);
+    let shown = time.with_timezone(&zone);
+    let format = if utc.rem_euclid(60) == 0 {
+        "%a %Y-%m-%d %H:%M %Z"
+    } else {
+        "%a %Y-%m-%d %H:%M:%S %Z"
+    };
+    shown.format(format).to_string()
+}
+
 /// A time of the clock on the wall, in UTC.
 #[derive(Clone, Copy, Debug)]
 enum Named {

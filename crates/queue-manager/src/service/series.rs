@@ -33,9 +33,9 @@ impl QueueManager {
     /// Returns the next five times of a series that waits for them; `None` for an
     /// operation that does not recur, or not any more.
     #[must_use]
-    pub fn next_occurrences(&self, operation: &Operation) -> Option<Vec<Timestamp>> {
-        let recurrence = operation.header.recurrence.as_ref()?;
-        match operation.header.status {
+    pub fn next_occurrences(&self, header: &Header) -> Option<Vec<Timestamp>> {
+        let recurrence = header.recurrence.as_ref()?;
+        match header.status {
             Status::Waiting => {}
             Status::WaitingForResources
             | Status::InProgress
@@ -45,7 +45,7 @@ impl QueueManager {
             | Status::Failed
             | Status::Canceled => return None,
         }
-        let Some(next) = operation.header.postpone_until else {
+        let Some(next) = header.postpone_until else {
             return Some(Vec::new());
         };
         let mut times = vec![next];
@@ -60,7 +60,7 @@ impl QueueManager {
     /// An operation as it is shown if it was requested alone: a series with its
     /// next times.
     pub(crate) fn view(&self, operation: &Operation) -> OperationView {
-        let times = self.next_occurrences(operation);
+        let times = self.next_occurrences(&operation.header);
         OperationView {
             next_occurrences: times.map(|times| times.iter().map(ToString::to_string).collect()),
             ..OperationView::from(operation)

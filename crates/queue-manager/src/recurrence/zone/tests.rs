@@ -2,7 +2,7 @@
 
 use drumline_protocol::{Recurrence, Timestamp};
 
-use crate::recurrence::{Rule, time_zone};
+use crate::recurrence::{Rule, by_its_clock, time_zone};
 
 fn at(text: &str) -> Timestamp {
     Timestamp::parse_rfc3339(text).unwrap()
@@ -193,4 +193,34 @@ fn a_zone_has_a_name_of_the_database() {
         Rule::parse(both).is_err(),
         "the zone is an attribute of its own"
     );
+}
+
+#[test]
+fn a_time_is_written_by_the_clock_of_its_zone() {
+    for (zone, time, words) in [
+        (None, "2026-11-30T06:00:00Z", "Mon 2026-11-30 06:00 UTC"),
+        (
+            Some("Europe/Berlin"),
+            "2026-11-30T06:00:00Z",
+            "Mon 2026-11-30 07:00 CET",
+        ),
+        // In summer, on another day, and with seconds.
+        (
+            Some("Asia/Tokyo"),
+            "2026-06-30T16:00:07Z",
+            "Wed 2026-07-01 01:00:07 JST",
+        ),
+        (
+            Some("Mars/Olympus"),
+            "2026-11-30T06:00:00Z",
+            "Mon 2026-11-30 06:00 UTC",
+        ),
+    ] {
+        let recurrence = Recurrence {
+            pattern: Recurrence::written("FREQ=DAILY", zone),
+            start: at(time),
+            last: None,
+        };
+        assert_eq!(by_its_clock(&recurrence, at(time)), words);
+    }
 }

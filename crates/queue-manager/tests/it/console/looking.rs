@@ -237,6 +237,21 @@ async fn series_queues_workers_and_settings_are_shown() {
     client.create(&body).await;
     let series = page(&client, "/series").await;
     assert!(series.text.contains("FREQ=DAILY"), "{series:?}");
+    let times = |text: &str| text.matches(" 06:00 UTC</time></li>").count();
+    assert_eq!(times(&series.text), 5, "{series:?}");
+    let by_a_clock = json!({
+        "messageName": "b", "recurrencePattern": "FREQ=WEEKLY;BYDAY=MO;BYHOUR=7;BYMINUTE=30;BYSECOND=0;COUNT=3",
+        "recurrenceTimeZone": "Asia/Tokyo",
+    });
+    let id = client.create(&by_a_clock).await;
+    let one = page(&client, &format!("/operations/{id}")).await;
+    assert_eq!(one.text.matches(" 07:30 JST").count(), 3, "{one:?}");
+    let series = page(&client, "/series").await;
+    assert_eq!(
+        series.text.matches(" 07:30 JST</time>").count(),
+        3,
+        "{series:?}"
+    );
     let lonely = page(&client, "/workers").await;
     assert!(lonely.text.contains("No worker is alive"), "{lonely:?}");
     let command = "<code>drumline worker</code> starts one.";

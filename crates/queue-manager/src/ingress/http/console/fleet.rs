@@ -149,9 +149,11 @@ pub(super) async fn workers(
     let lead = asked.map(|member| {
         let host = &member.host;
         Text::sentence(&if member.profile.draining {
-            format!("{host} drains")
+            format!("the worker {host} drains")
         } else {
-            format!("{host} was asked to drain, and says here within three seconds that it does")
+            format!(
+                "the worker {host} was asked to drain, and says here within three seconds that it does"
+            )
         })
     });
     let of = |role| {

@@ -9,16 +9,21 @@ use axum::response::Html;
 use drumline_backend::store::{Filter, Page, Summary};
 use drumline_console::{Cell, Moment, Section, Sheet, SheetPage, Text};
 use drumline_protocol::{OperationId, Recurrence, State as Stage, Timestamp};
+use tokio::time::{Duration, Instant};
 
 use super::html;
 use super::operation::title;
 use super::viewer::Seen;
 use crate::error::Result;
 use crate::ingress::http::problem::Answer;
+use crate::recurrence;
 use crate::service::{Query, QueueManager};
 
 /// Operations that are looked at for a page.
 const LOOKED_AT: usize = 200;
+/// The time for which the next times of series are computed for a page. Most rules take
+/// microseconds, and one with a COUNT some milliseconds.
+const LONGEST: Duration = Duration::from_millis(100);
 
 /// The operations that recur.
 pub(super) async fn series(
@@ -31,14 +36,36 @@ pub(super) async fn series(
     };
     let found = look(&manager, &seen, filter, None).await?;
     let mut sheet = Sheet {
-        columns: vec!["Series", "Rule", "Next time", "Last occurrence"],
+        columns: vec![
+            "Series",
+            "Rule",
+            "Next",
+            "Next five times",
+            "Last occurrence",
+        ],
         intro: vec![looked_at(&found, "Suspended operation")],
         empty: "There is no series among these.",
         ..Sheet::default()
     };
+    let end = Instant::now() + LONGEST;
     for one in &found.operations {
         let Some(recurrence) = &one.header.recurrence else {
             continue;
+        };
+        let times = if Instant::now() < end {
+            manager.next_occurrences(&one.header).unwrap_or_default()
+        } else {
+            Vec::new()
+        };
+        let times = times.into_iter().map(|at| {
+            let words = recurrence::by_its_clock(recurrence, at);
+            (at, Text::line(&words))
+        });
+        let times = Cell::times(times.collect());
+        let times = if times.is_empty() && one.header.postpone_until.is_some() {
+            Cell::link("on its page", format!("/operations/{}", one.id))
+        } else {
+            times
         };
         let next = match one.header.postpone_until {
             Some(next) => moment_cell(Some(next), seen.now),
@@ -55,6 +82,7 @@ pub(super) async fn series(
             Cell::link(title(&one.body), format!("/operations/{}", one.id)),
             Cell::text(rule_in_words(recurrence)),
             next,
+            times,
             last,
         ]);
     }

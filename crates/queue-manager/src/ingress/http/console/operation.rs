@@ -17,6 +17,7 @@ use crate::error::Result;
 use crate::ingress::http::extractors::{Id, Parameters};
 use crate::ingress::http::problem::Answer;
 use crate::ingress::http::waiting::{ASKED_FOR_A_PERSON, WaitingView};
+use crate::recurrence;
 use crate::service::{Explanation, Query, QueueManager, WaitingFor};
 
 /// The nearest operations of its chain that are shown.
@@ -62,6 +63,12 @@ async fn page_of(
     let frame = seen.frame(title(&operation.body), Section::Operations);
     let mut page = OperationPage::of(frame, operation, waiting.as_ref());
     page.done = done;
+    if let Some(recurrence) = &operation.header.recurrence {
+        let times = manager.next_occurrences(&operation.header);
+        let times = times.unwrap_or_default().into_iter();
+        let words = times.map(|at| recurrence::by_its_clock(recurrence, at));
+        page.add_next_times(&words.collect::<Vec<_>>());
+    }
     page.root = root(manager, waiting.as_ref()).await?;
     let course = course?;
     page.timeline = Timeline::of(&course.history, seen.now);
