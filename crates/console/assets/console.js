@@ -40,6 +40,100 @@ setInterval(() => {
   for (const time of times) time.textContent = words(Date.parse(time.dateTime) - now);
 }, 10000);
 
+// Views of the grid that a person has saved in this browser. A view is the query of its
+// address, so it can be sent to others, and needs no script to be shown.
+const VIEWS = "drumline-views";
+const MOST_VIEWS = 50;
+function readViews() {
+  try {
+    const known = JSON.parse(localStorage.getItem(VIEWS) ?? "[]");
+    return known.filter(({ name, query }) => typeof name === "string" && typeof query === "string");
+  } catch {
+    return [];
+  }
+}
+function writeViews(views) {
+  try {
+    localStorage.setItem(VIEWS, JSON.stringify(views));
+    return true;
+  } catch {
+    return false;
+  }
+}
+// The query of a view: the conditions alone, in one order.
+function queryOf(search) {
+  const query = new URLSearchParams(search);
+  for (const other of ["cursor", "done"]) query.delete(other);
+  query.sort();
+  return query.toString();
+}
+const saved = document.querySelector("[data-saved]");
+if (saved) {
+  const here = queryOf(location.search);
+  const folded = make("details");
+  folded.className = "saved";
+  const summary = make("summary");
+  const list = make("ul");
+  list.className = "actions";
+  const said = make("p");
+  said.setAttribute("aria-live", "polite");
+  const form = make("form");
+  form.className = "save";
+  const label = make("label", "Name for this view");
+  label.htmlFor = "view-name";
+  const name = make("input");
+  name.id = "view-name";
+  name.required = true;
+  name.maxLength = 60;
+  name.autocomplete = "off";
+  form.append(label, name, make("button", "Save this view"));
+  folded.append(summary, list, form, said);
+  saved.append(folded);
+
+  function showViews() {
+    const views = readViews();
+    summary.textContent = views.length === 0 ? "Saved views" : `Saved views (${views.length})`;
+    list.replaceChildren(...views.map((view) => {
+      const row = make("li");
+      const link = make("a", view.name);
+      link.className = "button";
+      link.href = view.query ? `/operations?${view.query}` : "/operations";
+      if (view.query === here) link.setAttribute("aria-current", "true");
+      const remove = make("button", "Delete");
+      remove.type = "button";
+      remove.setAttribute("aria-label", `Delete the view ${view.name}`);
+      remove.addEventListener("click", () => {
+        const rest = readViews().filter((other) => other.name !== view.name);
+        keep(rest, `The view ${view.name} was deleted.`);
+        summary.focus();
+      });
+      row.append(link, remove);
+      return row;
+    }));
+  }
+  function keep(views, text) {
+    said.textContent = writeViews(views) ? text : "This browser keeps nothing for this page.";
+    showViews();
+  }
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    const title = name.value.trim();
+    if (!title) return;
+    const others = readViews().filter((other) => other.name !== title);
+    if (others.length >= MOST_VIEWS) {
+      said.textContent = `There are ${MOST_VIEWS} views already: delete one first.`;
+      return;
+    }
+    const views = [...others, { name: title, query: here }];
+    views.sort((one, other) => one.name.localeCompare(other.name));
+    keep(views, `The view ${title} was saved in this browser.`);
+    name.value = "";
+  });
+  // Another page of this browser has changed them.
+  addEventListener("storage", (event) => { if (event.key === VIEWS) showViews(); });
+  showViews();
+}
+
 // An empty field of the filter is no condition: the address says only what counts.
 document.querySelector("form.filter")?.addEventListener("submit", (event) => {
   for (const field of event.target.elements) {
