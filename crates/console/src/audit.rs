@@ -33,6 +33,7 @@ impl AuditFilter {
             value: self.value(name),
             choices,
             example,
+            known: &[],
         };
         vec![
             field("who", "Caller or key", &[], "jo"),

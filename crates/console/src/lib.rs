@@ -56,7 +56,7 @@ pub use login::LoginPage;
 pub use notice::{NoticeLink, NoticePage};
 pub use now::{Counts, Finding, Member, Members, NowPage, PauseLine};
 pub use operation::{ActionLink, Chain, Fact, OperationPage, Related, Root, Waiting, why};
-pub use operations::{Filter, OperationsPage, Row, View};
+pub use operations::{Filter, Known, OperationsPage, Row, View};
 pub use pauses::{LiftPage, PauseForm, PausesPage};
 pub use sheet::{Cell, Search, Sheet, SheetPage};
 pub use text::{Block, Text, address, bytes, encoded, number};

@@ -71,6 +71,41 @@ pub struct Filter {
     pub pairs: Vec<(String, String)>,
 }
 
+/// Values of conditions that are known, to be offered while a person types.
+#[derive(Clone, Debug, Default)]
+pub struct Known(Vec<(&'static str, Vec<Text>)>);
+
+impl Known {
+    /// The most values of one condition: a longer list is no help.
+    const MOST: usize = 100;
+
+    /// Adds a value of a parameter, unless it is there, or there is no room. A value with
+    /// characters that cannot be shown would be offered as another one, so it is left out.
+    pub fn add(&mut self, name: &'static str, value: &str) {
+        let Self(all) = self;
+        let at = all.iter().position(|(other, _)| *other == name);
+        let at = at.unwrap_or_else(|| {
+            all.push((name, Vec::new()));
+            all.len() - 1
+        });
+        let (given, value) = (value, Text::line(value));
+        if let Some((_, values)) = all.get_mut(at)
+            && values.len() < Self::MOST
+            && !value.is_empty()
+            && value.as_str() == given
+            && !values.contains(&value)
+        {
+            values.push(value);
+        }
+    }
+
+    fn of(&self, name: &str) -> &[Text] {
+        let Self(all) = self;
+        let found = all.iter().find(|(other, _)| *other == name);
+        found.map_or(&[], |(_, values)| values)
+    }
+}
+
 /// A parameter of the API, the flag of the command line for it, and the label of its
 /// field.
 const FIELDS: &[(&str, &str, &str)] = &[
@@ -109,6 +144,8 @@ pub struct Field<'a> {
     pub choices: &'static [&'static str],
     /// An example of a value.
     pub example: &'static str,
+    /// Values that are known, which the browser offers while a person types.
+    pub known: &'a [Text],
 }
 
 impl Filter {
@@ -122,24 +159,27 @@ impl Filter {
 
     /// The fields that are always visible.
     #[must_use]
-    pub fn first(&self) -> Vec<Field<'_>> {
-        self.fields().take(FIRST).collect()
+    pub fn first<'a>(&'a self, known: &'a Known) -> Vec<Field<'a>> {
+        self.fields(known).take(FIRST).collect()
     }
 
     /// The other fields.
     #[must_use]
-    pub fn rest(&self) -> Vec<Field<'_>> {
-        self.fields().skip(FIRST).collect()
+    pub fn rest<'a>(&'a self, known: &'a Known) -> Vec<Field<'a>> {
+        self.fields(known).skip(FIRST).collect()
     }
 
     /// Returns true if one of the other fields has a value.
     #[must_use]
     pub fn uses_rest(&self) -> bool {
-        self.rest().iter().any(|field| !field.value.is_empty())
+        let rest = FIELDS.iter().skip(FIRST);
+        rest.map(|(name, _, _)| self.value(name))
+            .any(|value| !value.is_empty())
     }
 
-    fn fields(&self) -> impl Iterator<Item = Field<'_>> {
+    fn fields<'a>(&'a self, known: &'a Known) -> impl Iterator<Item = Field<'a>> {
         FIELDS.iter().map(|(name, _, label)| Field {
+            known: known.of(name),
             name,
             label,
             value: self.value(name),
@@ -266,6 +306,8 @@ pub struct OperationsPage {
     pub frame: Frame,
     /// The conditions.
     pub filter: Filter,
+    /// Values that are known.
+    pub known: Known,
     /// The parameters that break a rule, and the rules.
     pub mistakes: Vec<(Text, Text)>,
     /// A note about the action that led here.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use drumline_console::{
     ActionPage, AttemptLine, AuditFilter, AuditRow, AuditSheet, Badge, Block, BulkPage, Cell,
     Chain, Chart, ConfirmPage, Counted, Counts, DrainPage, FailureLine, Filter, Finding, Frame,
-    LastHour, LiftPage, LoginPage, Member, Members, Moment, MuteForm, MuteLine, MutePage,
+    Known, LastHour, LiftPage, LoginPage, Member, Members, Moment, MuteForm, MuteLine, MutePage,
     NoticePage, NowPage, OperationPage, OperationsPage, Outcome, PauseForm, PauseLine, PausesPage,
     Rights, Root, Row, RunAgainPage, Search, Section, Sheet, SheetPage, Template, Text, Timeline,
     View, Viewer, Waiting, page,
@@ -183,7 +183,13 @@ fn no_text_from_outside_is_markup_on_any_page() {
         }
     }
     let pairs = ["messageName", "state", HOSTILE].map(|name| (name.to_owned(), typed()));
+    let mut known = Known::default();
+    for name in ["messageName", "messageName", "queue"] {
+        known.add(name, &typed());
+        known.add(name, HOSTILE);
+    }
     let grid = OperationsPage {
+        known,
         frame: frame(),
         filter: Filter {
             pairs: pairs.to_vec(),
@@ -195,7 +201,12 @@ fn no_text_from_outside_is_markup_on_any_page() {
         next: Some(HOSTILE.to_owned()),
         looked_back_to: None,
     };
-    check("operations", &grid);
+    let html = check("operations", &grid);
+    assert_eq!(
+        html.matches("<option value=\"&#34;").count(),
+        2,
+        "each once, and none that cannot be shown"
+    );
     let refused = OperationsPage {
         mistakes: vec![(HOSTILE.into(), HOSTILE.into())],
         ..grid

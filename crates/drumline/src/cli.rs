@@ -269,6 +269,9 @@ pub(crate) enum Command {
     /// Kill and stop processes of a fleet of its own under load, and count violated promises
     #[command(after_help = drill::DRILL_HELP)]
     Drill(Box<drill::Drill>),
+    /// Print the script with which a shell completes commands and flags
+    #[command(after_help = tools::COMPLETIONS_HELP)]
+    Completions(tools::Completions),
     /// Show the settings in force and where they come from, or a sample drumline.toml
     #[command(after_help = tools::CONFIG_HELP)]
     Config(tools::Config),

@@ -5,6 +5,7 @@ pub(crate) mod attempts;
 pub(crate) mod audit;
 pub(crate) mod backup;
 pub(crate) mod bulk;
+pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod control;
 pub(crate) mod events;

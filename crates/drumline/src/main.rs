@@ -116,6 +116,7 @@ fn dispatch(settings: Settings) -> Result<Exit> {
     // report that there is one, which is as good.
     let _already_there = rustls::crypto::ring::default_provider().install_default();
     match command {
+        Command::Completions(completions) => commands::completions::run(&completions),
         Command::Config(config) => {
             let out = Output::new(config.output.output, caller.now);
             commands::config::run(out, &config, &file)

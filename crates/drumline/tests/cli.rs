@@ -21,6 +21,8 @@ mod bench;
 mod bulk;
 #[path = "cli/check.rs"]
 mod check;
+#[path = "cli/completions.rs"]
+mod completions;
 #[path = "cli/control.rs"]
 mod control;
 #[path = "cli/critical.rs"]
@@ -85,3 +87,5 @@ mod submit;
 mod transfer;
 #[path = "cli/watching.rs"]
 mod watching;
+#[path = "cli/workers.rs"]
+mod workers;

@@ -6,7 +6,7 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use drumline_bench::Measurement;
 use drumline_protocol::IndexKind;
 use reqwest::Url;
@@ -82,6 +82,13 @@ Examples:
   drumline bench --redis-url redis://127.0.0.1:6379 --amqp-url amqp://127.0.0.1:5672
   drumline bench --only floor,single,batch --seconds 20 --rounds 5 --output json
   drumline bench --rounds 5 --output json > before.json; drumline bench --rounds 5 --compare before.json";
+
+pub(crate) const COMPLETIONS_HELP: &str = "\
+Examples:
+  source <(drumline completions bash)                                for this shell
+  drumline completions bash > /etc/bash_completion.d/drumline        for every user
+  drumline completions zsh > ~/.zfunc/_drumline                      with ~/.zfunc in fpath, before compinit
+  drumline completions fish > ~/.config/fish/completions/drumline.fish";
 
 pub(crate) const CONFIG_HELP: &str = "\
 Examples:
@@ -267,6 +274,25 @@ pub(crate) struct BenchWorker {
     /// Maximum number of operations that it runs at the same time
     #[arg(long)]
     pub(crate) concurrency: NonZeroU32,
+}
+
+/// `drumline completions`.
+#[derive(Debug, Args)]
+pub(crate) struct Completions {
+    /// The shell that is to complete
+    #[arg(value_enum, value_name = "bash|zsh|fish")]
+    pub(crate) shell: CompletedShell,
+}
+
+/// A shell that completes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum CompletedShell {
+    /// Bash
+    Bash,
+    /// Zsh
+    Zsh,
+    /// Fish
+    Fish,
 }
 
 /// `drumline config`.

@@ -201,6 +201,19 @@ async fn the_grid_shows_what_the_filter_selects_page_by_page() {
     }
     let first = page(&client, "/operations").await;
     assert_eq!(first.text.matches("<tr role=\"row\" data-id=").count(), 50);
+    // The field offers what is on the page, and what live workers have handlers for.
+    let offered = |page: &Answer| {
+        let list = page.text.split("<datalist id=\"k-messageName\">").nth(1);
+        let list = list.expect("a list").split("</datalist>").next();
+        let options = list.unwrap_or_default().split("value=\"").skip(1);
+        let values = options.filter_map(|option| option.split('"').next());
+        values.map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(offered(&first), ["many"]);
+    let beaten = backend.membership.beat(&worker(&["SendMail"], 0)).await;
+    beaten.expect("the membership is there");
+    let first = page(&client, "/operations").await;
+    assert_eq!(offered(&first), ["many", "SendMail"]);
     let next = first
         .text
         .split("<a class=\"button\" href=\"")

@@ -257,5 +257,6 @@ pub(super) const OTHER_TABLES: &[&str] = &[
     "check-handler",
     "bench",
     "drill",
+    "completions",
     "config",
 ];

@@ -4,7 +4,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use drumline_backend::store::{Page, Summary};
-use drumline_console::{Filter, Moment, OperationsPage, Row, Section, Text, address, done};
+use drumline_console::{Filter, Known, Moment, OperationsPage, Row, Section, Text, address, done};
 use drumline_protocol::{Action, Status, Timestamp};
 
 use super::viewer::Seen;
@@ -58,6 +58,7 @@ pub(super) async fn operations(
             (Page::default(), 0, wrong.collect())
         }
     };
+    let known = known(&manager, &seen, &listing.operations).await;
     let is_short = listing.operations.len() < limit;
     let status = if mistakes.is_empty() {
         StatusCode::OK
@@ -67,6 +68,7 @@ pub(super) async fn operations(
     let page = OperationsPage {
         frame,
         filter,
+        known,
         mistakes,
         done: done(Action::Delete, Status::Succeeded).filter(|_| is_deleted),
         rows: rows(&listing.operations, seen.now),
@@ -78,4 +80,34 @@ pub(super) async fn operations(
         next: listing.next.map(|next| next.to_string()),
     };
     Ok((status, html(&page)).into_response())
+}
+
+/// The values that the fields of the filter offer: those of the operations on the page,
+/// and the queues and message names of live workers for a viewer that may see these.
+async fn known(manager: &QueueManager, seen: &Seen, listed: &[Summary]) -> Known {
+    let mut known = Known::default();
+    for Summary { body, .. } in listed {
+        known.add("messageName", &body.message_name);
+        known.add("queue", body.queue.as_str());
+        known.add("ownerId", &body.owner);
+        let entity = body.primary_entity_type.as_deref();
+        known.add("primaryEntityType", entity.unwrap_or_default());
+        let token = body.dependency_token.as_ref();
+        known.add("dependencyToken", token.map_or("", |token| token.as_str()));
+    }
+    if !seen.rights.fleet {
+        return known;
+    }
+    // Without the store there is no list either, and the page says so.
+    let roster = manager.backend().membership.roster().await;
+    for group in roster.iter().flat_map(|roster| roster.groups()) {
+        for queue in &group.profile.queues {
+            known.add("queue", queue.as_str());
+        }
+        let names = group.profile.messages.iter();
+        for name in names.filter(|name| *name != "*") {
+            known.add("messageName", name);
+        }
+    }
+    known
 }
