@@ -134,6 +134,12 @@ soak: deps ## Run the tests that take minutes
 	cargo build --locked --workspace --bins --tests
 	cargo nextest run --locked --package drumline-tests --run-ignored only
 
+# The packages of the newer releases stay in the target folder (120 MB).
+.PHONY: test-newer
+test-newer: deps ## Run the tests of Redis and RabbitMQ on newer releases (Debian 13; minutes)
+	cargo build --locked --workspace --bins --tests
+	tests/servers/run.sh $(TARGET)/newer
+
 .PHONY: simulate
 simulate: ## Simulate fleets with faults, and deaths at every call (SEEDS=10000..20000; SEED=1234 or PLAN='…' shows every call of one run)
 	cargo build --locked --workspace --test simulation

@@ -16,6 +16,7 @@ use rustix::process::Signal;
 use crate::port;
 use crate::ready::Probe;
 use crate::server_dir::ServerDir;
+use crate::shared::named;
 use crate::tls_port::TlsPort;
 
 /// The protocol header of AMQP 0-9-1; a broker that is ready answers with a
@@ -37,12 +38,14 @@ const START_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// The folder of Debian's scripts.
 const DEBIAN: &str = "/usr/lib/rabbitmq/bin";
+/// Names the folder of the scripts of another release, for a whole test run.
+const SCRIPTS: &str = "DRUMLINE_TEST_RABBITMQ_SCRIPTS";
 
 /// The settings of a private RabbitMQ.
 #[derive(Clone, Debug)]
 pub struct RabbitOptions {
-    /// The folder of `rabbitmq-server` and `rabbitmqctl`. Default: Debian's.
-    /// Set it to test against another release.
+    /// The folder of `rabbitmq-server` and `rabbitmqctl`. Default: that in
+    /// `DRUMLINE_TEST_RABBITMQ_SCRIPTS`, else Debian's. Set it to test against another release.
     pub scripts: PathBuf,
     /// Lines for `rabbitmq.conf`, as `"consumer_timeout = 10000"`. Default none.
     pub configuration: Vec<String>,
@@ -53,7 +56,7 @@ pub struct RabbitOptions {
 impl Default for RabbitOptions {
     fn default() -> Self {
         Self {
-            scripts: PathBuf::from(DEBIAN),
+            scripts: named(SCRIPTS).map_or_else(|| PathBuf::from(DEBIAN), PathBuf::from),
             configuration: Vec::new(),
             tls: None,
         }
