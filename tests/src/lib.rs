@@ -5,6 +5,7 @@
 //! journal that the handlers wrote against the promises.
 
 pub mod api;
+pub mod clients;
 pub mod data_set;
 pub mod fleet;
 pub mod load;

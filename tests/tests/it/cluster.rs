@@ -13,14 +13,12 @@ use anyhow::{Context as _, Result, ensure};
 use drumline_oracle::Promise;
 use drumline_oracle::journal::{Entry, now_ns};
 use drumline_test_servers::{RabbitServer, RedisCluster, RedisOptions, RedisServer};
-use drumline_tests::api::Api;
+use drumline_tests::clients::{Accepted, Clients, Stream, counted_lost, gap};
 use drumline_tests::fleet::{Fleet, Size};
-use drumline_tests::load::{request, rest};
+use drumline_tests::load::rest;
 use drumline_tests::losses::judged_with_losses;
 use drumline_tests::secrets;
-use tokio::sync::watch;
-use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::Instant;
 
 const SIZE: Size = Size {
     managers: 2,
@@ -33,17 +31,13 @@ const SIZE: Size = Size {
     redis_bytes_per_second: None,
 };
 
-/// The clients, and the rest of each between two creates.
-const CALLERS: usize = 6;
-const REST: Duration = Duration::from_millis(50);
-/// The operations of a token.
-const PER_TOKEN: usize = 20;
-/// The time that a handler takes: so long with a token that the next operation waits for it.
-const TOKEN_MS: u64 = 120;
-const ALONE_MS: u64 = 5;
-/// The token numbers of a client, and the first of its operations without a token.
-const NUMBERS: usize = 10_000_000;
-const ALONE_FIRST: usize = 5_000_000;
+/// A handler takes so long with a token that the next operation waits for it.
+const STREAM: Stream = Stream {
+    callers: 6,
+    rest: Duration::from_millis(50),
+    token_ms: 120,
+    alone_ms: 5,
+};
 
 /// A slot of each primary: the first one, one in the middle, and the last one.
 const FIRST: usize = 0;
@@ -54,56 +48,11 @@ const LAST: usize = 16_383;
 const MOVED: usize = 2_000;
 const FIRST_MOVED: usize = 5_461;
 
-/// The creates that show that the fleet goes on.
-const MORE: usize = 50;
-/// The time in which it must. On a machine that is idle, a promotion takes some five seconds.
-const PATIENCE: Duration = Duration::from_secs(60);
 /// The time in which everything that was created is Completed.
 const COMPLETED: Duration = Duration::from_secs(150);
-/// The pause between two looks at a metric.
-const LOOK: Duration = Duration::from_millis(100);
 /// The time around a fault in which answers may be lost: a client or a worker of a busy machine
 /// notices an answer that much later. A promotion takes longer.
 const MOMENT: Duration = Duration::from_secs(2);
-
-/// A create that was accepted.
-struct Accepted {
-    id: String,
-    begun: Instant,
-    answered: Instant,
-}
-
-/// Creates operations until it is told to end, with and without a token in turn. A create
-/// that is refused is made again under its key.
-async fn creates(
-    api: Api,
-    first: usize,
-    count: watch::Sender<usize>,
-    end: watch::Receiver<bool>,
-) -> Result<Vec<Accepted>> {
-    let mut all: Vec<Accepted> = Vec::new();
-    while !*end.borrow() {
-        let (place, has_token) = (all.len() / 2, all.len().is_multiple_of(2));
-        let (token, index, ms) = if has_token {
-            (first + place / PER_TOKEN, place % PER_TOKEN, TOKEN_MS)
-        } else {
-            (first + ALONE_FIRST + place, 0, ALONE_MS)
-        };
-        let body = request(token, index, ms, has_token);
-        let begun = Instant::now();
-        let created = api
-            .create(&format!("cluster/{token}/{index}"), &body)
-            .await?;
-        all.push(Accepted {
-            id: created["id"].as_str().context("an id")?.to_owned(),
-            begun,
-            answered: Instant::now(),
-        });
-        count.send_modify(|count| *count += 1);
-        sleep(REST).await;
-    }
-    Ok(all)
-}
 
 /// The end of a primary.
 #[derive(Clone, Copy, Debug)]
@@ -166,15 +115,6 @@ impl Change {
         let apart = Duration::from_nanos(start.at_ns.abs_diff(self.begun_ns));
         self.fault.is_some() && apart <= MOMENT
     }
-
-    /// The longest time without an accepted create.
-    fn gap(&self, accepted: &[Accepted]) -> Duration {
-        let gaps = accepted.windows(2).filter_map(|pair| {
-            let (last, next) = (pair[0].answered, pair[1].answered);
-            (next >= self.begun && last <= self.ended).then(|| next - last)
-        });
-        gaps.max().unwrap_or_default()
-    }
 }
 
 /// A fleet on a cluster, and its clients.
@@ -182,10 +122,7 @@ struct Loaded {
     // Dropped before its servers.
     fleet: Fleet,
     cluster: RedisCluster,
-    callers: JoinSet<Result<Vec<Accepted>>>,
-    /// The number of creates that were accepted.
-    accepted: watch::Receiver<usize>,
-    end: watch::Sender<bool>,
+    clients: Clients,
     changes: Vec<Change>,
 }
 
@@ -201,44 +138,26 @@ async fn start(name: &str) -> Result<Loaded> {
     let environment = vec![("DRUMLINE_REDIS_URL".to_owned(), url)];
     let node = Arc::clone(&cluster.nodes()[0]);
     let fleet = Fleet::start_on(name, SIZE, node, rabbit, environment).await?;
-    let (end, ended) = watch::channel(false);
-    let (count, accepted) = watch::channel(0);
-    let mut callers = JoinSet::new();
-    for number in 0..CALLERS {
-        let (api, first) = (fleet.api(number), number * NUMBERS);
-        callers.spawn(creates(api, first, count.clone(), ended.clone()));
-    }
+    let clients = Clients::start(&fleet, "cluster", STREAM);
     Ok(Loaded {
         fleet,
         cluster,
-        callers,
-        accepted,
-        end,
+        clients,
         changes: Vec::new(),
     })
 }
 
 impl Loaded {
-    /// Waits until some more creates were accepted.
-    async fn goes_on(&mut self) -> Result<()> {
-        let before = *self.accepted.borrow_and_update();
-        let more = self.accepted.wait_for(|count| *count >= before + MORE);
-        let more = timeout(PATIENCE, more).await;
-        let more = more.context("too few creates are accepted")?;
-        drop(more.context("all clients have ended")?);
-        Ok(())
-    }
-
     /// Has the primary of a slot suffer a fault until another node is promoted, and ends the
     /// fault.
     async fn suffers(&mut self, fault: Fault, slot: usize) -> Result<()> {
-        self.goes_on().await?;
+        self.clients.go_on().await?;
         let old = self.cluster.owner_of(slot).await?;
         let (begun, begun_ns) = (Instant::now(), now_ns());
         fault.begin(&self.cluster.nodes()[old])?;
         let new = self.cluster.promoted(slot, old).await?;
         let took = begun.elapsed();
-        self.goes_on().await?;
+        self.clients.go_on().await?;
         fault.end(&self.cluster.nodes()[old]).await?;
         self.note(Some(fault), (old, new), (begun, begun_ns, took))
             .await
@@ -246,7 +165,7 @@ impl Loaded {
 
     /// Moves slots from one primary to that of another slot.
     async fn moves(&mut self, from: usize, to: usize) -> Result<()> {
-        self.goes_on().await?;
+        self.clients.go_on().await?;
         let old = self.cluster.owner_of(from).await?;
         let new = self.cluster.owner_of(to).await?;
         let (begun, begun_ns) = (Instant::now(), now_ns());
@@ -267,7 +186,7 @@ impl Loaded {
     ) -> Result<()> {
         self.cluster.settled().await?;
         self.cluster.agreed().await?;
-        self.goes_on().await?;
+        self.clients.go_on().await?;
         let nodes = self.cluster.nodes();
         self.changes.push(Change {
             fault,
@@ -279,17 +198,6 @@ impl Loaded {
             ended: Instant::now(),
         });
         Ok(())
-    }
-
-    /// Ends the clients. Returns the creates that were accepted, in order of their answers.
-    async fn finish(&mut self) -> Result<Vec<Accepted>> {
-        self.end.send_replace(true);
-        let mut all = Vec::new();
-        while let Some(accepted) = self.callers.join_next().await {
-            all.extend(accepted??);
-        }
-        all.sort_by_key(|one| one.answered);
-        Ok(all)
     }
 
     /// The changes in words, a line each.
@@ -304,7 +212,7 @@ impl Loaded {
                 ..
             } = change;
             let what = fault.map_or("has given slots away", Fault::word);
-            let gap = change.gap(accepted);
+            let gap = gap(accepted, change.begun, change.ended);
             writeln!(
                 told,
                 "port {from} {what}, port {to} after {took:.1?}; no create for {gap:.1?} at the most"
@@ -320,22 +228,6 @@ impl Loaded {
         std::fs::write(file, figures)?;
         Ok(())
     }
-
-    /// Waits until the managers have counted so many lost operations. Returns their number.
-    async fn counted(&self, lost: usize) -> Result<f64> {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let counted = self.fleet.metric("drumline_store_lost_total").await?;
-            if counted >= lost as f64 {
-                return Ok(counted);
-            }
-            ensure!(
-                Instant::now() < deadline,
-                "{lost} are lost, and the managers have counted {counted}"
-            );
-            sleep(LOOK).await;
-        }
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -347,14 +239,14 @@ async fn a_fleet_on_a_cluster_survives_its_nodes() -> Result<()> {
     stopped.context("a primary stopped")?;
     let moved = loaded.moves(MIDDLE, FIRST).await;
     moved.context("slots moved")?;
-    let accepted = loaded.finish().await?;
+    let accepted = loaded.clients.finish().await?;
     let mut figures = loaded.figures(&accepted)?;
     loaded.write_down(&figures)?;
 
     let operations = rest(&loaded.fleet, COMPLETED, false).await?;
     let (verdict, losses) = judged_with_losses(&loaded.fleet, &operations).await?;
     let (lost, starts) = (losses.creates.len(), losses.starts.len());
-    let counted = loaded.counted(lost).await?;
+    let counted = counted_lost(&loaded.fleet, lost).await?;
     let tally = verdict.tally;
     writeln!(
         figures,

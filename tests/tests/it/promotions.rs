@@ -12,13 +12,11 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use drumline_oracle::Needs;
 use drumline_test_servers::{RabbitServer, RedisGroup, RedisOptions};
-use drumline_tests::api::Api;
+use drumline_tests::clients::{Accepted, Clients, Stream, counted_lost, gap};
 use drumline_tests::fleet::{Fleet, Size};
-use drumline_tests::load::{Disturbed, Load, request, rest, settle};
+use drumline_tests::load::{Disturbed, Load, rest, settle};
 use drumline_tests::secrets;
-use tokio::sync::watch;
-use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::Instant;
 
 const SIZE: Size = Size {
     managers: 2,
@@ -31,15 +29,14 @@ const SIZE: Size = Size {
     redis_bytes_per_second: None,
 };
 
-/// The clients, and the rest of each between two creates.
-const CALLERS: usize = 8;
-const REST: Duration = Duration::from_millis(40);
-/// The operations of a token, and the time that the handler of each takes.
-const PER_TOKEN: usize = 20;
+/// The time that a handler takes, in milliseconds.
 const RUNS_MS: u64 = 20;
-/// The token numbers of a client, and the first of its operations without a token.
-const NUMBERS: usize = 10_000_000;
-const ALONE_FIRST: usize = 5_000_000;
+const STREAM: Stream = Stream {
+    callers: 8,
+    rest: Duration::from_millis(40),
+    token_ms: RUNS_MS,
+    alone_ms: RUNS_MS,
+};
 
 /// The promotions in each half of the test with waiting, and the creates that must be
 /// accepted in both together for the test to prove something.
@@ -47,15 +44,8 @@ const EACH: usize = 10;
 const LEAST: usize = 5_000;
 /// The cuts of the test without waiting.
 const CUTS: usize = 3;
-/// The creates that show that the fleet goes on.
-const MORE: usize = 50;
-/// The time in which it must. On a machine that is idle, a promotion takes some five seconds.
-const PATIENCE: Duration = Duration::from_secs(60);
 /// The time in which everything that was created is Completed.
 const COMPLETED: Duration = Duration::from_secs(150);
-/// The pause between two looks at a metric.
-const LOOK: Duration = Duration::from_millis(100);
-
 /// The settings that bound what a primary that is cut off accepts.
 const MIN_REPLICAS: [&str; 4] = [
     "--min-replicas-to-write",
@@ -72,45 +62,6 @@ const EXPOSED: Duration = Duration::from_secs(3);
 const USUALLY: Duration = Duration::from_secs(2);
 /// The words with which a manager tells of a loss.
 const TOLD: &str = "Redis has lost operations that were accepted";
-
-/// A create that was accepted.
-struct Accepted {
-    id: String,
-    begun: Instant,
-    answered: Instant,
-}
-
-/// Creates operations until it is told to end, with and without a token in turn. A create
-/// that is refused is made again under its key.
-async fn creates(
-    api: Api,
-    first: usize,
-    count: watch::Sender<usize>,
-    end: watch::Receiver<bool>,
-) -> Result<Vec<Accepted>> {
-    let mut all: Vec<Accepted> = Vec::new();
-    while !*end.borrow() {
-        let (place, has_token) = (all.len() / 2, all.len().is_multiple_of(2));
-        let (token, index) = if has_token {
-            (first + place / PER_TOKEN, place % PER_TOKEN)
-        } else {
-            (first + ALONE_FIRST + place, 0)
-        };
-        let body = request(token, index, RUNS_MS, has_token);
-        let begun = Instant::now();
-        let created = api
-            .create(&format!("promotions/{token}/{index}"), &body)
-            .await?;
-        all.push(Accepted {
-            id: created["id"].as_str().context("an id")?.to_owned(),
-            begun,
-            answered: Instant::now(),
-        });
-        count.send_modify(|count| *count += 1);
-        sleep(REST).await;
-    }
-    Ok(all)
-}
 
 /// The end of a primary.
 #[derive(Clone, Copy, Debug)]
@@ -169,10 +120,7 @@ struct Loaded {
     // Dropped before its servers.
     fleet: Fleet,
     group: RedisGroup,
-    callers: JoinSet<Result<Vec<Accepted>>>,
-    /// The number of creates that were accepted.
-    accepted: watch::Receiver<usize>,
-    end: watch::Sender<bool>,
+    clients: Clients,
     promotions: Vec<Promotion>,
 }
 
@@ -200,42 +148,19 @@ async fn start(name: &str, waits_for: u16, settings: &[&str]) -> Result<Loaded> 
     ];
     let redis = Arc::clone(&group.servers()[0]);
     let fleet = Fleet::start_on(name, SIZE, redis, rabbit, environment).await?;
-    let (end, ended) = watch::channel(false);
-    let (count, accepted) = watch::channel(0);
-    let mut callers = JoinSet::new();
-    for number in 0..CALLERS {
-        let (api, first) = (fleet.api(number), number * NUMBERS);
-        callers.spawn(creates(api, first, count.clone(), ended.clone()));
-    }
+    let clients = Clients::start(&fleet, "promotions", STREAM);
     Ok(Loaded {
         fleet,
         group,
-        callers,
-        accepted,
-        end,
+        clients,
         promotions: Vec::new(),
     })
 }
 
 impl Loaded {
-    /// Waits until so many creates were accepted.
-    async fn reaches(&mut self, count: usize) -> Result<()> {
-        let reached = self.accepted.wait_for(|accepted| *accepted >= count);
-        let reached = timeout(PATIENCE, reached).await;
-        let reached = reached.context("too few creates are accepted")?;
-        drop(reached.context("all clients have ended")?);
-        Ok(())
-    }
-
-    /// Waits until some more creates were accepted.
-    async fn goes_on(&mut self) -> Result<()> {
-        let before = *self.accepted.borrow_and_update();
-        self.reaches(before + MORE).await
-    }
-
     /// Has the primary suffer a fault until another server is promoted, and ends the fault.
     async fn promote(&mut self, fault: Fault, waits_for: u16) -> Result<()> {
-        self.goes_on().await?;
+        self.clients.go_on().await?;
         let old = self.group.primary().await?;
         let begun = Instant::now();
         fault.begin(&self.group, old).await?;
@@ -243,7 +168,7 @@ impl Loaded {
         let promoted = Instant::now();
         if waits_for == 1 {
             // The new primary has one replica. It has two when the old primary is one.
-            self.goes_on().await?;
+            self.clients.go_on().await?;
         }
         fault.end(&self.group, old).await?;
         self.whole(old, new).await?;
@@ -253,7 +178,7 @@ impl Loaded {
     /// Cuts the primary off so that it does not notice at once, until another server is
     /// promoted. What the old one accepts in the meantime is lost.
     async fn cut(&mut self) -> Result<()> {
-        self.goes_on().await?;
+        self.clients.go_on().await?;
         let old = self.group.primary().await?;
         self.group.cut_off_silently(old).await?;
         let begun = Instant::now();
@@ -262,7 +187,7 @@ impl Loaded {
         let new = self.group.promoted(old).await?;
         let promoted = Instant::now();
         // The old primary still takes itself for the primary.
-        self.goes_on().await?;
+        self.clients.go_on().await?;
         self.group.reconnect(old).await?;
         self.whole(old, new).await?;
         self.note("cut off silently", (old, new), (begun, promoted))
@@ -272,7 +197,7 @@ impl Loaded {
     async fn whole(&mut self, old: usize, new: usize) -> Result<()> {
         self.group.demoted(old).await?;
         self.group.followed(new).await?;
-        self.goes_on().await
+        self.clients.go_on().await
     }
 
     fn note(
@@ -295,17 +220,6 @@ impl Loaded {
         Ok(())
     }
 
-    /// Ends the clients. Returns the creates that were accepted, in order of their answers.
-    async fn finish(&mut self) -> Result<Vec<Accepted>> {
-        self.end.send_replace(true);
-        let mut all = Vec::new();
-        while let Some(accepted) = self.callers.join_next().await {
-            all.extend(accepted??);
-        }
-        all.sort_by_key(|one| one.answered);
-        Ok(all)
-    }
-
     /// The promotions in words, a line each.
     fn figures(&self, accepted: &[Accepted]) -> Result<String> {
         let mut told = String::new();
@@ -322,11 +236,7 @@ impl Loaded {
             let took = *promoted - *begun;
             let next = accepted.iter().find(|one| one.answered >= *promoted);
             let next = next.map_or(Duration::MAX, |one| one.answered - *promoted);
-            let gaps = accepted.windows(2).filter_map(|pair| {
-                let (last, next) = (pair[0].answered, pair[1].answered);
-                (next >= *begun && last <= *ended).then(|| next - last)
-            });
-            let gap = gaps.max().unwrap_or_default();
+            let gap = gap(accepted, *begun, *ended);
             writeln!(
                 told,
                 "{number}. port {from} {what}, port {to} promoted after {took:.1?}; the first create {next:.1?} \
@@ -353,22 +263,6 @@ impl Loaded {
         })
     }
 
-    /// Waits until the managers have counted so many lost operations. Returns their number.
-    async fn counted(&self, lost: usize) -> Result<f64> {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let counted = self.fleet.metric("drumline_store_lost_total").await?;
-            if counted >= lost as f64 {
-                return Ok(counted);
-            }
-            ensure!(
-                Instant::now() < deadline,
-                "{lost} are lost, and the managers have counted {counted}"
-            );
-            sleep(LOOK).await;
-        }
-    }
-
     /// The number of lines in which the managers have told of a loss.
     fn told(&self) -> Result<usize> {
         let mut told = 0;
@@ -392,8 +286,8 @@ async fn judged(name: &str, waits_for: u16, faults: impl Iterator<Item = Fault>)
         let promoted = loaded.promote(fault, waits_for).await;
         promoted.with_context(|| format!("{name}, fault {}: {fault:?}", place + 1))?;
     }
-    loaded.reaches(LEAST / 2).await?;
-    let accepted = loaded.finish().await?;
+    loaded.clients.reach(LEAST / 2).await?;
+    let accepted = loaded.clients.finish().await?;
     loaded.write_down(&loaded.figures(&accepted)?)?;
     // Judged as a load without tokens. The oracle takes tokens from the journals.
     let load = Load {
@@ -436,7 +330,7 @@ async fn a_promotion_without_waiting_loses_nothing_accepted_long_after_a_cut() -
         let cut = loaded.cut().await;
         cut.with_context(|| format!("cut {number}"))?;
     }
-    let accepted = loaded.finish().await?;
+    let accepted = loaded.clients.finish().await?;
     let operations = rest(&loaded.fleet, COMPLETED, false).await?;
     let known: HashSet<&str> = operations
         .iter()
@@ -466,7 +360,7 @@ async fn a_promotion_without_waiting_loses_nothing_accepted_long_after_a_cut() -
     );
     ensure!(!lost.is_empty(), "there was nothing to lose:\n{figures}");
 
-    let counted = loaded.counted(lost.len()).await?;
+    let counted = counted_lost(&loaded.fleet, lost.len()).await?;
     let told = loaded.told()?;
     writeln!(
         figures,

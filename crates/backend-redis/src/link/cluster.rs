@@ -135,7 +135,7 @@ impl Cluster {
                 let values = std::mem::take(&mut answered.values);
                 Ok((
                     values.into_iter().flatten().collect(),
-                    self.joined(&answered.lives),
+                    joined(&answered.lives),
                 ))
             }
             Some(failed) => {
@@ -158,10 +158,11 @@ impl Cluster {
         let Some(place) = map.place(node) else {
             return Err(Failed::before(error_action::uncovered()));
         };
-        let server = self.server(place);
+        let server = self.server(map, place);
         let raising = Raising {
             topology: &self.topology,
             place,
+            epoch: map.epoch(),
             slots,
         };
         server.attempt(commands, timeout, Some(raising)).await
@@ -182,7 +183,7 @@ impl Cluster {
         }
         match failure {
             Some(failure) if lives.is_empty() => Err(failure),
-            _ => Ok((self.joined(&lives), heard)),
+            _ => Ok((joined(&lives), heard)),
         }
     }
 
@@ -199,7 +200,7 @@ impl Cluster {
             let Some(place) = map.place(turn % map.places().len().max(1)) else {
                 continue;
             };
-            let server = self.server(place);
+            let server = self.server(&map, place);
             let asked = Instant::now();
             let answers = server.attempt(&questions, self.settings.response_timeout, None);
             let is_latest = match answers.await {
@@ -255,14 +256,15 @@ impl Cluster {
         let places = map.places().iter().cloned();
         Ok(places
             .map(|place| {
-                let server = self.server(&place);
+                let server = self.server(&map, &place);
                 (place, server)
             })
             .collect())
     }
 
-    /// The server at a place.
-    fn server(&self, place: &Place) -> Arc<Server> {
+    /// The server at a place of a map. Those at places that have no slots any more go when
+    /// another one comes.
+    fn server(&self, map: &Map, place: &Place) -> Arc<Server> {
         let mut servers = self.servers.lock();
         if let Some(server) = servers.get(place) {
             return Arc::clone(server);
@@ -270,14 +272,16 @@ impl Cluster {
         let mut settings = self.settings.clone();
         settings.address = settings.address.at(&place.host, place.port);
         let server = Arc::new(Server::new(settings));
+        servers.retain(|place, _server| map.places().contains(place));
         servers.insert(place.clone(), Arc::clone(&server));
         server
     }
+}
 
-    fn joined(&self, lives: &BTreeMap<Place, Life>) -> Life {
-        let lives: Vec<&str> = lives.values().map(AsRef::as_ref).collect();
-        Life::from(lives.join(", "))
-    }
+/// The life of several servers together.
+fn joined(lives: &BTreeMap<Place, Life>) -> Life {
+    let lives: Vec<&str> = lives.values().map(AsRef::as_ref).collect();
+    Life::from(lives.join(", "))
 }
 
 /// The commands at these places; `None` if these are all.

@@ -161,8 +161,39 @@ struct Numbers {
     ticks: HashMap<u16, Vec<[String; 2]>>,
 }
 
-/// The life of a node, and the slots whose numbers were moved in it.
-type Raised = (Life, HashSet<u16>);
+/// The slots of nodes whose numbers were moved, since the cluster has its epoch. A node may be
+/// replaced and come back over the same connection, in the same life, and miss numbers that the
+/// other one has issued: each promotion has another epoch.
+#[derive(Default)]
+struct Raised {
+    epoch: u64,
+    nodes: HashMap<Place, (Life, HashSet<u16>)>,
+}
+
+impl Raised {
+    fn has(&self, epoch: u64, place: &Place, life: &Life, slot: u16) -> bool {
+        let node = self.nodes.get(place);
+        let is_there =
+            |(known, slots): &(Life, HashSet<u16>)| known == life && slots.contains(&slot);
+        self.epoch == epoch && node.is_some_and(is_there)
+    }
+
+    fn note(&mut self, epoch: u64, place: &Place, life: &Life, slots: &[u16]) {
+        if self.epoch != epoch {
+            self.nodes.clear();
+            self.epoch = epoch;
+        }
+        let (known, raised) = self
+            .nodes
+            .entry(place.clone())
+            .or_insert_with(|| (Arc::clone(life), HashSet::new()));
+        if known != life {
+            *known = Arc::clone(life);
+            raised.clear();
+        }
+        raised.extend(slots);
+    }
+}
 
 /// The slots that commands for a node name. A node that has taken the place of another one may
 /// miss the last numbers, so a process moves those of a partition before it first changes
@@ -171,11 +202,13 @@ type Raised = (Life, HashSet<u16>);
 pub(super) struct Raising<'a> {
     pub(super) topology: &'a Topology,
     pub(super) place: &'a Place,
+    pub(super) epoch: u64,
     pub(super) slots: &'a [u16],
 }
 
 impl Raising<'_> {
-    /// The commands that move the numbers that were not moved in this life of the node.
+    /// The commands that move the numbers that were not moved in this life of the node, and in
+    /// this epoch.
     pub(super) fn due(&self, life: &Life) -> Pipeline {
         let mut raises = Pipeline::new();
         let Some(Numbers { clock, ticks }) = self.topology.numbers.get() else {
@@ -183,9 +216,8 @@ impl Raising<'_> {
         };
         let floor = clock.latest().saturating_add(AHEAD);
         let raised = self.topology.raised.lock();
-        let done = raised.get(self.place).filter(|(known, _)| known == life);
-        let is_done = |slot: &&u16| done.is_some_and(|(_, slots)| slots.contains(slot));
-        for slot in self.slots.iter().filter(|slot| !is_done(slot)) {
+        let is_due = |slot: &&u16| !raised.has(self.epoch, self.place, life, **slot);
+        for slot in self.slots.iter().filter(is_due) {
             for keys in ticks.get(slot).into_iter().flatten() {
                 let mut raise = SCRIPTS.raise_ticks.call(keys);
                 raise.arg(floor);
@@ -198,14 +230,7 @@ impl Raising<'_> {
     /// Notes that they were moved.
     pub(super) fn note(&self, life: &Life) {
         let mut raised = self.topology.raised.lock();
-        let (known, slots) = raised
-            .entry(self.place.clone())
-            .or_insert_with(|| (Arc::clone(life), HashSet::new()));
-        if known != life {
-            *known = Arc::clone(life);
-            slots.clear();
-        }
-        slots.extend(self.slots);
+        raised.note(self.epoch, self.place, life, self.slots);
     }
 }
 
@@ -226,7 +251,7 @@ pub(super) struct Topology {
     seeds: Vec<Place>,
     numbers: OnceLock<Numbers>,
     // The lock is held for a moment, never across an await.
-    raised: Mutex<HashMap<Place, Raised>>,
+    raised: Mutex<Raised>,
     known: watch::Sender<Arc<Map>>,
     /// The last question for the map, the time when it was asked, and the pause before it.
     // The lock is held for a moment, never across an await.
@@ -438,6 +463,26 @@ mod tests {
             crc16::State::<crc16::XMODEM>::calculate(b"{}x") % 16_384
         );
         assert_ne!(slot_of(b"{1}"), slot_of(b"{2}"));
+    }
+
+    #[test]
+    fn numbers_are_moved_again_in_another_life_and_in_another_epoch() {
+        let place = Place {
+            host: "here".to_owned(),
+            port: 1,
+        };
+        let (life, other) = (Life::from("a"), Life::from("b"));
+        let mut raised = Raised::default();
+        assert!(!raised.has(7, &place, &life, 1));
+        raised.note(7, &place, &life, &[1, 2]);
+        assert!(raised.has(7, &place, &life, 1) && raised.has(7, &place, &life, 2));
+        assert!(!raised.has(7, &place, &life, 3) && !raised.has(7, &place, &other, 1));
+        // It was replaced, and is back over the same connection.
+        assert!(!raised.has(9, &place, &life, 1));
+        raised.note(9, &place, &life, &[3]);
+        assert!(raised.has(9, &place, &life, 3) && !raised.has(9, &place, &life, 1));
+        raised.note(9, &place, &other, &[1]);
+        assert!(raised.has(9, &place, &other, 1) && !raised.has(9, &place, &other, 3));
     }
 
     #[test]

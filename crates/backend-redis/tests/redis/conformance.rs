@@ -14,7 +14,7 @@ drumline_conformance::membership_suite!(harness);
 drumline_conformance::limiter_suite!(harness);
 
 /// A namespace; each `connect` is one more process that works in it.
-struct Namespace(Options);
+pub(crate) struct Namespace(pub(crate) Options);
 
 async fn harness() -> Namespace {
     Namespace(common::options().await)

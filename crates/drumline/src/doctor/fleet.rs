@@ -67,17 +67,22 @@ async fn examine(servers: &Servers) -> anyhow::Result<Vec<Finding>> {
     Ok(findings)
 }
 
-/// Tells when Redis is full at the rate of the last day.
+/// Tells when Redis is full at the rate of the last day; a cluster by its nodes together.
 async fn growth(servers: &Servers, counts: &Counts) -> anyhow::Result<Option<Finding>> {
     let Some(store) = existing_redis_store(servers).await? else {
         return Ok(None);
     };
     let options = redis_options(servers, 1).map_err(|failure| failure.error)?;
-    let info = drumline_backend_redis::inspect(&options).await?;
+    let (mut used, mut most) = (0, 0);
+    for (_node, info) in drumline_backend_redis::inspect_each(&options).await? {
+        let info = info?;
+        used += info.used_memory;
+        most += info.max_memory;
+    }
     let day_ago = store.now().as_millis().saturating_sub(DAY_MS);
     let lately = store.created_since(Timestamp::from_millis(day_ago)).await?;
     let all = counts.ready + counts.suspended + counts.locked + counts.completed;
-    Ok(forecast(lately, all, info.used_memory, info.max_memory))
+    Ok(forecast(lately, all, used, most))
 }
 
 /// The forecast of a store with so many operations of the last day among all.

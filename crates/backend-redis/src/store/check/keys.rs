@@ -54,8 +54,9 @@ impl RedisStore {
         step: &CheckStep,
         cursor: &str,
     ) -> Result<(Option<String>, Seen)> {
-        let nodes = self.link.each().await?;
+        // The epoch first: after a change in between, the next step begins again.
         let epoch = self.link.epoch();
+        let nodes = self.link.each().await?;
         let parts: Vec<&str> = cursor.split('.').collect();
         let (node, at) = match (epoch, parts.as_slice()) {
             (Some(epoch), [known, node, at]) if *known == epoch.to_string() => {
