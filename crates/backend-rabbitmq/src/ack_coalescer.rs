@@ -4,7 +4,7 @@
 //! any order. Everything up to the first gap is acknowledged by one frame, the
 //! rest singly, so that a message that is slow to be decided holds no other up.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// One `basic.ack`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,7 +21,7 @@ pub(crate) struct AckCoalescer {
     /// Everything up to here has been said.
     settled: u64,
     /// Said, beyond a gap.
-    said: BTreeSet<u64>,
+    said: Runs,
     /// Not said yet.
     unsaid: BTreeSet<u64>,
 }
@@ -29,8 +29,16 @@ pub(crate) struct AckCoalescer {
 impl AckCoalescer {
     /// A delivery may be acknowledged. Saying it twice does nothing.
     pub(crate) fn note(&mut self, tag: u64) {
-        if tag > self.settled && !self.said.contains(&tag) {
+        if tag > self.settled && !self.said.contains(tag) {
             self.unsaid.insert(tag);
+        }
+    }
+
+    /// A delivery was settled in another way: no acknowledgement is to name it.
+    pub(crate) fn say(&mut self, tag: u64) {
+        self.unsaid.remove(&tag);
+        if tag > self.settled {
+            self.said.insert(tag);
         }
     }
 
@@ -58,10 +66,12 @@ impl AckCoalescer {
             if self.unsaid.remove(&next) {
                 last = Some(next);
                 count = count.saturating_add(1);
-            } else if !self.said.remove(&next) {
+                self.settled = next;
+            } else if let Some(end) = self.said.take(next) {
+                self.settled = end;
+            } else {
                 break;
             }
-            self.settled = next;
         }
         if let Some(tag) = last {
             acks.push(Ack {
@@ -77,6 +87,39 @@ impl AckCoalescer {
             });
         }
         acks
+    }
+}
+
+/// Numbers, as unbroken runs: a channel that waits for one delivery for hours must not
+/// keep millions.
+#[derive(Debug, Default)]
+struct Runs {
+    /// The last of each run, by its first. No two are adjacent.
+    ends: BTreeMap<u64, u64>,
+}
+
+impl Runs {
+    fn contains(&self, number: u64) -> bool {
+        let before = self.ends.range(..=number).next_back();
+        before.is_some_and(|(_, end)| *end >= number)
+    }
+
+    fn insert(&mut self, number: u64) {
+        if self.contains(number) {
+            return;
+        }
+        let before = self.ends.range(..number).next_back();
+        let start = match before {
+            Some((start, end)) if end.saturating_add(1) == number => *start,
+            Some(_) | None => number,
+        };
+        let end = self.ends.remove(&number.saturating_add(1));
+        self.ends.insert(start, end.unwrap_or(number));
+    }
+
+    /// Takes the run that starts with a number, and returns its last.
+    fn take(&mut self, start: u64) -> Option<u64> {
+        self.ends.remove(&start)
     }
 }
 
@@ -117,6 +160,40 @@ mod tests {
         // 3 was said alone; when 1 and 2 follow, the frame must end with 2.
         let expected: [&[&str]; 2] = [&["3"], &["..=2"]];
         assert_eq!(said(&[&[3], &[1, 2]]), expected);
+    }
+
+    #[test]
+    fn what_was_given_back_is_not_named() {
+        let mut coalescer = AckCoalescer::default();
+        for tag in [1, 3, 4] {
+            coalescer.note(tag);
+        }
+        coalescer.say(4);
+        coalescer.say(2);
+        let acks = coalescer.take();
+        assert_eq!(
+            acks,
+            [Ack {
+                tag: 3,
+                multiple: true
+            }]
+        );
+        coalescer.note(5);
+        assert_eq!(coalescer.take().first().map(|ack| ack.tag), Some(5));
+    }
+
+    #[test]
+    fn a_gap_keeps_one_run_and_not_each_number() {
+        let mut coalescer = AckCoalescer::default();
+        for tag in (3..10_000).chain([2]) {
+            coalescer.note(tag);
+            coalescer.take();
+        }
+        assert_eq!(coalescer.said.ends.len(), 1);
+        assert!(coalescer.said.contains(9_999) && !coalescer.said.contains(1));
+        coalescer.note(1);
+        assert_eq!(coalescer.take().len(), 1);
+        assert_eq!(coalescer.settled, 9_999);
     }
 
     #[test]

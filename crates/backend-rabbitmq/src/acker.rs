@@ -1,10 +1,11 @@
-//! The task behind a subscription: sends its acknowledgements, and closes its
-//! channel.
+//! The task behind a channel of consumers: sends their acknowledgements, takes
+//! consumers off the channel, and closes it.
 //!
 //! ```text
-//! Receipt::acknowledge ─┐                         ┌─ basic.ack (multiple)
+//! Receipt::acknowledge ─┐                            ┌─ basic.ack (multiple)
 //! Receipt::acknowledge ─┼─ tags ── coalescer ────────┼─ basic.ack
-//! close() or drop ──────┴────────────────────────►└─ channel.close
+//! close() or drop ──────┴─ leaving ─┬─ the last ────►├─ channel.close
+//!                                   └─ one of many ─►└─ basic.cancel, basic.nack
 //! ```
 //!
 //! A receipt only hands its tag over: waiting for each frame to be written
@@ -13,21 +14,28 @@
 //! offers are gathered for a moment. A quorum queue writes each frame to its
 //! disk as a command, beside the commands that callers wait for.
 //!
-//! The channel is *closed* with whatever is unacknowledged, never cancelled: a
-//! cancelled consumer's messages stay with us while the next consumer starts.
+//! The last consumer of a channel leaves it by *closing* it, which gives back whatever is
+//! unacknowledged, and asks nothing of the queue. One of many is cancelled, which the queue
+//! has to answer, and what it has not acknowledged is given back right after that. Not
+//! before: RabbitMQ would deliver it to the same consumer again. What RabbitMQ is about to
+//! send to a consumer while it is cancelled, it gives back itself (rabbitmq-server#3729). A
+//! consumer that the broker has ended is cancelled, too: RabbitMQ 4.3 ends one whose
+//! delivery took too long, and goes on to deliver to it.
 
 use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
 use futures_util::future::try_join_all;
-use lapin::options::BasicAckOptions;
+use lapin::options::{BasicAckOptions, BasicCancelOptions, BasicNackOptions};
 use lapin::{Channel, Consumer};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::ack_coalescer::AckCoalescer;
 use crate::connection::{self, Connection};
+use crate::receipt::InHand;
 
 /// Tags that are taken at a time. More do not make fewer frames.
 const BATCH: usize = 1024;
@@ -58,27 +66,57 @@ impl AckMode {
     }
 }
 
-/// The last request to the task: close, and drop `closed` when that is done.
-/// The consumer comes along because dropping it cancels it, which must come
-/// last.
+/// A consumer that leaves the channel. `closed` is dropped when that is done.
 #[derive(Debug)]
-pub(crate) struct Close {
+pub(crate) struct Leave {
+    leaver: Option<Leaver>,
+    /// The channel is to be closed: no other consumer is on it, or may stay on it.
+    is_over: bool,
+    _closed: Option<oneshot::Sender<()>>,
+}
+
+/// A consumer, and what it has not settled. The consumer comes along because dropping it
+/// cancels it, which must come last.
+#[derive(Debug)]
+pub(crate) struct Leaver {
     pub(crate) consumer: Consumer,
-    pub(crate) closed: oneshot::Sender<()>,
+    pub(crate) in_hand: Arc<InHand>,
+    /// True if the broker has ended the consumer: its stream has ended, too.
+    pub(crate) has_ended: bool,
+}
+
+impl Leave {
+    pub(crate) const fn new(leaver: Leaver, is_over: bool, closed: oneshot::Sender<()>) -> Self {
+        Self {
+            leaver: Some(leaver),
+            is_over,
+            _closed: Some(closed),
+        }
+    }
+
+    /// A consumer that was never started.
+    pub(crate) const fn unused(is_over: bool) -> Self {
+        Self {
+            leaver: None,
+            is_over,
+            _closed: None,
+        }
+    }
 }
 
 /// Acknowledges the deliveries of one channel, and closes it.
 #[derive(Debug)]
 pub(crate) struct Acker {
-    pub(crate) queue: String,
     pub(crate) connection: Arc<Connection>,
     pub(crate) channel: Channel,
-    /// Bounded by the prefetch: there is at most one tag per delivery in hand.
+    /// Bounded by the prefetch of each consumer: there is at most one tag per delivery in
+    /// hand.
     pub(crate) tags: mpsc::UnboundedReceiver<u64>,
-    pub(crate) close: oneshot::Receiver<Close>,
+    /// At most one for each consumer.
+    pub(crate) leaving: mpsc::UnboundedReceiver<Leave>,
     pub(crate) ack_mode: AckMode,
     pub(crate) prefetch: NonZeroU16,
-    /// For a frame to be written, or a channel to be closed.
+    /// For a frame to be written, a consumer to be cancelled, or a channel to be closed.
     pub(crate) patience: Duration,
 }
 
@@ -88,30 +126,40 @@ impl Acker {
         let mut tags = Vec::new();
         let enough = self.ack_mode.enough(self.prefetch);
         let mut latest = None;
-        let close = loop {
+        let leaves = loop {
             let is_over = sleep_until(latest.unwrap_or_else(Instant::now));
+            let mut leaves = Vec::new();
             tokio::select! {
-                // Acknowledgements first: closing gives back what is left.
+                // Acknowledgements first: leaving gives back what is left.
                 biased;
                 count = self.tags.recv_many(&mut tags, BATCH) => {
                     if count == 0 {
-                        break None;
+                        break leaves;
                     }
                     coalescer.note_all(&mut tags);
-                    if coalescer.unsaid() < enough {
+                    if coalescer.unsaid() < enough && self.leaving.is_empty() {
                         latest.get_or_insert_with(|| Instant::now() + GATHERED_FOR);
                         continue;
                     }
                 }
-                close = &mut self.close => break close.ok(),
-                () = self.connection.ended() => break None,
+                Some(leave) = self.leaving.recv() => leaves.push(leave),
+                () = self.connection.ended() => break leaves,
                 () = is_over, if latest.is_some() => {}
             }
             latest = None;
-            if !self.acknowledge(&mut coalescer).await {
-                break None;
+            while let Ok(leave) = self.leaving.try_recv() {
+                leaves.push(leave);
+            }
+            let closes = leaves.iter().any(|leave| leave.is_over);
+            if closes || !self.acknowledge(&mut coalescer).await {
+                break leaves;
+            }
+            if !self.take_off_all(&mut leaves, &mut coalescer).await {
+                break leaves;
             }
         };
+        // No consumer comes any more.
+        self.leaving.close();
         self.tags.close();
         while let Ok(tag) = self.tags.try_recv() {
             tags.push(tag);
@@ -124,10 +172,63 @@ impl Acker {
         {
             self.connection.doubt();
         }
-        if let Some(Close { consumer, closed }) = close {
-            drop(consumer);
-            // Dropping the sender is the signal.
-            drop(closed);
+        // The consumers that have left are dropped after their channel was closed.
+        drop((leaves, self.leaving));
+    }
+
+    /// Takes consumers off the channel, one after the other. Returns false when the channel
+    /// is of no use any more.
+    async fn take_off_all(&self, leaves: &mut [Leave], coalescer: &mut AckCoalescer) -> bool {
+        for leave in leaves {
+            if let Some(leaver) = leave.leaver.take()
+                && !self.take_off(leaver, coalescer).await
+            {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Cancels one of many consumers, and gives back what it has not settled. Returns
+    /// false when the channel is of no use any more.
+    async fn take_off(&self, leaver: Leaver, coalescer: &mut AckCoalescer) -> bool {
+        let Leaver {
+            mut consumer,
+            in_hand,
+            has_ended,
+        } = leaver;
+        let taken_off = async {
+            let mut unsettled = Vec::new();
+            let options = BasicCancelOptions { nowait: false };
+            self.channel.basic_cancel(consumer.tag(), options).await?;
+            if !has_ended {
+                // Deliveries came before the answer, with which the stream ends.
+                while let Some(delivery) = consumer.next().await {
+                    unsettled.push(delivery?.delivery_tag);
+                }
+            }
+            unsettled.extend(in_hand.give_back());
+            let given_back = unsettled.iter().map(|tag| {
+                let (multiple, requeue) = (false, true);
+                let options = BasicNackOptions { multiple, requeue };
+                self.channel.basic_nack(*tag, options)
+            });
+            try_join_all(given_back).await?;
+            lapin::Result::Ok(unsettled)
+        };
+        match timeout(self.patience, taken_off).await {
+            Ok(Ok(unsettled)) => {
+                unsettled.into_iter().for_each(|tag| coalescer.say(tag));
+                true
+            }
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "a consumer was not cancelled: its channel is closed");
+                false
+            }
+            Err(_elapsed) => {
+                self.connection.doubt();
+                false
+            }
         }
     }
 
@@ -142,7 +243,7 @@ impl Acker {
         match timeout(self.patience, try_join_all(frames)).await {
             Ok(Ok(_)) => true,
             Ok(Err(error)) => {
-                tracing::debug!(queue = %self.queue, %error, "acknowledgements lost");
+                tracing::debug!(%error, "acknowledgements lost");
                 false
             }
             Err(_elapsed) => {

@@ -175,6 +175,7 @@ impl Broker for RabbitBroker {
                         target: Target::Route(route.clone()),
                         payload,
                         headers: None,
+                        expires_after: None,
                     });
                     Ok(())
                 }

@@ -36,6 +36,8 @@ pub(crate) struct Outgoing {
     pub(crate) payload: Vec<u8>,
     /// For operators, who look at the quarantine.
     pub(crate) headers: Option<FieldTable>,
+    /// The time after which the broker drops it.
+    pub(crate) expires_after: Option<Duration>,
 }
 
 /// The broker's answer about one message.
@@ -77,7 +79,7 @@ impl Pending {
                 queue.clone(),
                 options(),
                 &message.payload,
-                properties(number, message.headers.as_ref()),
+                properties(number, message),
             ));
             // The first poll counts the confirm and queues the frames; all that
             // is left then is to wait until they are written. Not waiting here
@@ -186,14 +188,18 @@ fn options() -> BasicPublishOptions {
 /// Persistent, although quorum queues write everything to disk: an operator's
 /// policy may make a queue of another type. The number is unique in its batch,
 /// and nothing else is in flight on the channel.
-fn properties(number: usize, headers: Option<&FieldTable>) -> BasicProperties {
-    let properties = BasicProperties::default()
+fn properties(number: usize, message: &Outgoing) -> BasicProperties {
+    let mut properties = BasicProperties::default()
         .with_delivery_mode(PERSISTENT)
         .with_message_id(number.to_string().into());
-    match headers {
-        Some(headers) => properties.with_headers(headers.clone()),
-        None => properties,
+    if let Some(headers) = &message.headers {
+        properties = properties.with_headers(headers.clone());
     }
+    if let Some(time) = message.expires_after {
+        // In milliseconds.
+        properties = properties.with_expiration(time.as_millis().to_string().into());
+    }
+    properties
 }
 
 fn number_of(message: &BasicReturnMessage) -> Option<usize> {

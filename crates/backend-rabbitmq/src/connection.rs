@@ -19,6 +19,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::connect::{Connected, Socket};
+use crate::consumer_channels::ConsumerChannels;
 use crate::error::{failed, is_refusal, reason, silent};
 use crate::options::Options;
 use crate::topology::{self, Target};
@@ -43,6 +44,7 @@ pub(crate) struct Connection {
     connection: lapin::Connection,
     socket: Socket,
     options: Arc<Options>,
+    consumers: Arc<ConsumerChannels>,
     declared: Mutex<HashSet<Target>>,
     /// Queues that have confirmed a message.
     proven: Mutex<HashSet<Target>>,
@@ -56,6 +58,7 @@ impl Connection {
         Self {
             connection: connected.connection,
             socket: connected.socket,
+            consumers: Arc::new(ConsumerChannels::new(options.consumer_channels)),
             options,
             declared: Mutex::default(),
             proven: Mutex::default(),
@@ -69,6 +72,11 @@ impl Connection {
     pub(crate) async fn channel(&self) -> Result<Channel> {
         let channel = self.connection.create_channel().await;
         channel.map_err(|error| failed("opening a channel", error))
+    }
+
+    /// The channels that consumers are on.
+    pub(crate) const fn consumers(&self) -> &Arc<ConsumerChannels> {
+        &self.consumers
     }
 
     /// A new channel on which every message is confirmed.

@@ -64,6 +64,11 @@ pub(crate) fn is_not_found(error: &broker::Error) -> bool {
     protocol_error(error).is_some_and(|said| said.get_id() == NOT_FOUND)
 }
 
+/// Returns true if the request was not sent, because its channel had been closed.
+pub(crate) fn was_closed(error: &lapin::Error) -> bool {
+    matches!(error.kind(), ErrorKind::InvalidChannelState(..))
+}
+
 /// The broker's own error, where it has given one.
 fn protocol_error(error: &broker::Error) -> Option<&AMQPError> {
     let broker::Error::Unavailable {

@@ -5,10 +5,10 @@
 //!      │                                                ├─ connection ── supervisor (task)
 //!      │          declarations ── throw-away channels ──┘
 //!      ├───────── repair (task) ── a connection for each unresponsive queue
-//!      ├───────── subscription ── its channel ── acker (task) ──┐ consuming
+//!      ├───────── subscription ── a channel ──── acker (task) ──┐ consuming
 //!      └───────── backlog ─────── throw-away channel ───────────┴─ connection ── supervisor (task)
 //!
-//! RabbitIntake ── requests ────── its channel ── acker (task) ──── connection ── supervisor (task)
+//! RabbitIntake ── requests ────── a channel ──── acker (task) ──── connection ── supervisor (task)
 //!      └───────── replies (task) ─ confirm channel ── (publishing)
 //! ```
 //!
@@ -18,9 +18,9 @@
 //! direction must be right: this crate never reports that the broker has a
 //! message which it has not.
 //!
-//! This crate never sends a message back (`basic.nack`): the message would come
-//! behind all others, or count against a limit of deliveries. A message is never
-//! unacknowledged for longer than its user holds it. None of lapin's own
+//! This crate sends a message back (`basic.nack`) in one case only, when a lane leaves a
+//! channel that it shares: the message may come behind all others, or count against a
+//! limit of deliveries. A message is never unacknowledged for longer than its user holds it. None of lapin's own
 //! recovery is used, and no exchange but the default one is published to.
 //!
 //! Requests of producers are no hints: until a request is acknowledged, the
@@ -38,6 +38,7 @@ mod confirm;
 mod connect;
 mod connection;
 mod connection_supervisor;
+mod consumer_channels;
 mod error;
 mod intake;
 mod namespace;

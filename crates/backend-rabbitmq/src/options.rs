@@ -1,7 +1,7 @@
 //! Settings for reaching a broker.
 
 use std::fmt;
-use std::num::NonZeroU16;
+use std::num::{NonZeroU16, NonZeroUsize};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -58,6 +58,11 @@ pub struct Options {
     /// Default 60 s: a call a second for a worker with a hundred quiet lanes. It is nearly all
     /// that an idle worker says to RabbitMQ.
     pub ask_after: Duration,
+    /// The channels on which lanes are consumed. While there are no more lanes than these,
+    /// each has a channel of its own; from then on lanes share them. Default 200: a worker with
+    /// three queues shares none, and one with thirty stays far below the 2,047 channels that RabbitMQ
+    /// allows on a connection.
+    pub consumer_channels: NonZeroUsize,
     /// The source of the jitter in pauses. Default: the operating system.
     pub random: Random,
     /// Reports a task of the broker that has panicked. Default: one that nothing
@@ -90,6 +95,7 @@ impl Options {
             reconnect_max: Duration::from_secs(3),
             replace_queue_after: Duration::from_secs(30),
             ask_after: Duration::from_secs(60),
+            consumer_channels: NonZeroUsize::MIN.saturating_add(199),
             random: Random::from_entropy(),
             critical: CriticalTasks::default(),
         }

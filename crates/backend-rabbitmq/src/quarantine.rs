@@ -146,6 +146,7 @@ fn given_back(route: &Route, payload: Vec<u8>, rounds: u32) -> Outgoing {
         target: Target::Route(work),
         payload,
         headers: Some(headers),
+        expires_after: None,
     }
 }
 
@@ -161,6 +162,7 @@ fn put_aside(queue: String, payload: Vec<u8>, error: &codec::Error) -> Outgoing 
         target: Target::Quarantine,
         payload,
         headers: Some(headers),
+        expires_after: None,
     }
 }
 

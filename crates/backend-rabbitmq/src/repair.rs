@@ -278,12 +278,17 @@ impl Repair {
     }
 }
 
+/// The time that a message which offers nothing may wait for a consumer. One that never
+/// comes must not leave a queue behind that is not empty.
+const NOTHING_EXPIRES_AFTER: Duration = Duration::from_secs(5);
+
 /// A message that offers nothing. A queue that confirms it confirms offers too.
 pub(crate) fn nothing(target: &Target) -> Result<Outgoing> {
     Ok(Outgoing {
         target: target.clone(),
         payload: codec::encode(&Message::Offers(Vec::new())).map_err(Error::Encode)?,
         headers: None,
+        expires_after: Some(NOTHING_EXPIRES_AFTER),
     })
 }
 

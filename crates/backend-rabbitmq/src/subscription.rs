@@ -1,4 +1,4 @@
-//! A consumer of one queue, on a channel of its own.
+//! A consumer of one queue, on a channel of its own or a shared one.
 //!
 //! Any end of the consumer's stream is the end of the subscription: a queue
 //! that was deleted under it ends it without an error, a lost connection with
@@ -7,8 +7,8 @@
 //!
 //! A queue without a leader does not answer a consumer, and ends its connection
 //! after a minute, with all other consumers on it. So a queue is consumed when
-//! it has confirmed a message: one that has confirmed none yet is sent a
-//! message that offers nothing, which no subscription hands out.
+//! it has confirmed a message: one that has confirmed none yet, or that comes on the channel
+//! of others, is sent a message that offers nothing, which no subscription hands out.
 
 use std::num::NonZeroU16;
 use std::sync::Arc;
@@ -28,15 +28,16 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::acker::{AckMode, Acker, Close};
+use crate::acker::{AckMode, Acker, Leave, Leaver};
 use crate::backlog::Watch;
 use crate::connection::Connection;
 use crate::connection_supervisor::ConnectionSupervisor;
-use crate::error::{failed, is_not_found, is_refusal, reason, silent};
+use crate::consumer_channels::{OpenChannel, Parting, Seat};
+use crate::error::{failed, is_not_found, is_refusal, reason, silent, was_closed};
 use crate::options::Options;
 use crate::publisher::Publisher;
 use crate::quarantine::Quarantine;
-use crate::receipt::TagReceipt;
+use crate::receipt::{InHand, TagReceipt};
 use crate::repair::nothing;
 use crate::topology::Target;
 use crate::unresponsive_queues::{UnresponsiveQueues, refusal};
@@ -57,6 +58,9 @@ pub(crate) struct Subscriber {
 /// unresponsive. Many lanes are consumed at the same time after a reconnection.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(3);
 
+/// The channels that may be closed by others under a consumer that is about to start.
+const CHANNELS_TRIED: usize = 5;
+
 impl Subscriber {
     /// Starts to consume. Dropping the future leaves no consumer behind.
     ///
@@ -73,14 +77,23 @@ impl Subscriber {
         self.prove(target).await?;
         let deadline = Instant::now() + self.options.patience;
         let connection = self.supervisor.connection(deadline).await?;
+        let is_asked = CancellationToken::new();
+        let mut started = self.start_in_background(&connection, target, prefetch, &is_asked);
+        let ended = |_| Err(silent("subscribing", self.options.patience));
+        // Until then it waits for its declaration and its confirm, each for no longer than
+        // the patience of a caller, and for other queues on its channel.
+        let until_asked = timeout(self.options.patience * 2, is_asked.cancelled());
+        let is_asked = tokio::select! {
+            started = &mut started => return started.unwrap_or_else(ended),
+            asked = until_asked => asked.is_ok(),
+        };
         let patience = ANSWERED_WITHIN.min(self.options.patience);
-        let started = self.start_in_background(&connection, target, prefetch);
         match timeout(patience, started).await {
-            Ok(Ok(started)) => started,
-            Ok(Err(_ended)) => Err(silent("subscribing", patience)),
+            Ok(started) => started.unwrap_or_else(ended),
             // A silent queue must not cost the other lanes their consumers.
-            Err(_elapsed) if connection.is_responsive().await => {
+            Err(_elapsed) if is_asked && connection.is_responsive().await => {
                 self.unresponsive.add(target, Trouble::Unconsumable);
+                connection.consumers().isolate(target);
                 Err(refusal(target, Trouble::Unconsumable))
             }
             Err(_elapsed) => Err(silent("subscribing", patience)),
@@ -93,6 +106,11 @@ impl Subscriber {
         if !is_route || self.publisher.is_proven(target) {
             return Ok(());
         }
+        self.prove_now(target).await
+    }
+
+    /// Has a queue confirm a message.
+    async fn prove_now(&self, target: &Target) -> Result<()> {
         let answers = self.publisher.publish(vec![nothing(target)?]).await;
         match answers.into_iter().next() {
             // Nothing can be published during an alarm, and consumers are what
@@ -113,15 +131,17 @@ impl Subscriber {
         connection: &Arc<Connection>,
         target: &Target,
         prefetch: NonZeroU16,
+        is_asked: &CancellationToken,
     ) -> oneshot::Receiver<Result<Subscription>> {
         let (answer, answered) = oneshot::channel();
         let (subscriber, connection, target) =
             (self.clone(), Arc::clone(connection), target.clone());
+        let is_asked = is_asked.clone();
         self.tasks.spawn(async move {
             tokio::select! {
                 // With the connection go its channels and their consumers.
                 () = connection.ended() => {}
-                started = subscriber.start(&connection, &target, prefetch) => {
+                started = subscriber.start(&connection, &target, prefetch, &is_asked) => {
                     let works = started.is_ok();
                     if answer.send(started).is_err() && works {
                         subscriber
@@ -153,8 +173,8 @@ impl Subscriber {
         connection: &Arc<Connection>,
         target: &Target,
         prefetch: NonZeroU16,
+        is_asked: &CancellationToken,
     ) -> Result<Subscription> {
-        let queue = target.name(&self.options.namespace);
         let undeclared = connection.undeclared(std::iter::once(target));
         let patience = self.options.patience;
         let undeclarable = connection.declare_each(&undeclared, patience).await;
@@ -163,43 +183,16 @@ impl Subscriber {
             self.unresponsive.add(target, trouble.clone());
             return Err(refusal(target, trouble.clone()));
         }
-        // A channel of its own: closing it hands the queue over.
-        let failing = |error| self.not_consumed(connection, target, error);
-        let channel = connection.channel().await.map_err(failing)?;
-        // Without a prefetch the broker sends the whole queue. Quorum queues know
-        // it per consumer only.
-        let qos = BasicQosOptions { global: false };
-        channel
-            .basic_qos(prefetch.get(), qos)
-            .await
-            .map_err(|error| failing(failed("setting the prefetch", error)))?;
-        let consumer = channel
-            .basic_consume(
-                queue.clone(),
-                // The broker makes a tag up.
-                ShortString::default(),
-                consume_options(),
-                FieldTable::default(),
-            )
-            .await
-            // It may have been deleted since.
-            .inspect_err(|_| connection.forget(target))
-            .map_err(|error| failing(failed(&format!("consuming {queue}"), error)))?;
-        let (settled, tags) = mpsc::unbounded_channel();
-        let (close, closing) = oneshot::channel();
-        let acker = Acker {
-            queue: queue.to_string(),
-            connection: Arc::clone(connection),
-            channel,
-            tags,
-            close: closing,
-            ack_mode: self.ack_mode,
-            prefetch,
-            patience: self.options.patience,
+        let consuming = self.consume(connection, target, prefetch, is_asked);
+        let (consumer, seat, settled) = match consuming.await {
+            Ok(consumed) => consumed,
+            Err(NotConsumed::Unproven(error)) => return Err(error),
+            Err(NotConsumed::Failed(error)) => {
+                return Err(self.not_consumed(connection, target, error));
+            }
         };
+        connection.consumers().trust(target);
         let critical = &self.options.critical;
-        self.tasks
-            .spawn(critical.contain("acknowledgements of a queue", acker.run()));
         let heard = Arc::new(AtomicU64::new(0));
         let over = CancellationToken::new();
         let watch = Watch {
@@ -213,14 +206,113 @@ impl Subscriber {
             .spawn(critical.contain("watch of a queue", watch.run()));
         Ok(Subscription {
             target: target.clone(),
-            open: Some(Open { consumer, close }),
+            open: Some(Open { consumer, seat }),
+            in_hand: Arc::new(InHand::new()),
             heard,
             over,
             connection: Arc::clone(connection),
             settled,
             quarantine: self.quarantine.clone(),
+            unresponsive: Arc::clone(&self.unresponsive),
         })
     }
+
+    /// Has a queue consumed on a channel that lives, and cancels `is_asked` when the queue is
+    /// asked.
+    async fn consume(
+        &self,
+        connection: &Arc<Connection>,
+        target: &Target,
+        prefetch: NonZeroU16,
+        is_asked: &CancellationToken,
+    ) -> Result<(Consumer, Seat, mpsc::UnboundedSender<u64>), NotConsumed> {
+        let queue = target.name(&self.options.namespace);
+        let doing = format!("consuming {queue}");
+        for _ in 0..CHANNELS_TRIED {
+            let seat = connection.consumers().seat(target, prefetch);
+            // RabbitMQ does nothing for the neighbours while it waits for a queue.
+            if seat.has_neighbours() {
+                let proved = self.prove_now(target).await;
+                proved.map_err(NotConsumed::Unproven)?;
+            }
+            let opened = seat.channel(self.open(connection, prefetch)).await;
+            let open = opened.map_err(NotConsumed::Failed)?;
+            let settled = open.settled.clone();
+            let Some(turn) = open.turn().await else {
+                continue;
+            };
+            is_asked.cancel();
+            let consumed = open.channel.basic_consume(
+                queue.clone(),
+                // The broker makes a tag up.
+                ShortString::default(),
+                consume_options(),
+                FieldTable::default(),
+            );
+            match consumed.await {
+                Ok(consumer) => {
+                    drop(turn);
+                    return Ok((consumer, seat, settled));
+                }
+                // Another queue's doing.
+                Err(error) if was_closed(&error) => {}
+                Err(error) => {
+                    // It may have been deleted since.
+                    connection.forget(target);
+                    let error = failed(&doing, error);
+                    if !is_not_found(&error) {
+                        connection.consumers().isolate(target);
+                    }
+                    return Err(NotConsumed::Failed(error));
+                }
+            }
+        }
+        Err(NotConsumed::Unproven(Error::Unavailable {
+            message: format!(
+                "{doing}: its channel was closed by other queues, {CHANNELS_TRIED} times"
+            ),
+            source: None,
+        }))
+    }
+
+    /// Opens a channel for consumers, and starts its task.
+    async fn open(
+        &self,
+        connection: &Arc<Connection>,
+        prefetch: NonZeroU16,
+    ) -> Result<OpenChannel> {
+        let channel = connection.channel().await?;
+        // Without a prefetch the broker sends the whole queue. Quorum queues know
+        // it per consumer only, and each consumer has what was set before it.
+        let qos = BasicQosOptions { global: false };
+        channel
+            .basic_qos(prefetch.get(), qos)
+            .await
+            .map_err(|error| failed("setting the prefetch", error))?;
+        let (settled, tags) = mpsc::unbounded_channel();
+        let (leaving, left) = mpsc::unbounded_channel();
+        let acker = Acker {
+            connection: Arc::clone(connection),
+            channel: channel.clone(),
+            tags,
+            leaving: left,
+            ack_mode: self.ack_mode,
+            prefetch,
+            patience: self.options.patience,
+        };
+        let critical = &self.options.critical;
+        self.tasks
+            .spawn(critical.contain("acknowledgements of a channel", acker.run()));
+        Ok(OpenChannel::new(channel, settled, leaving))
+    }
+}
+
+/// The reason for which a queue is not consumed.
+enum NotConsumed {
+    /// It was not asked, which says nothing about the connection.
+    Unproven(Error),
+    /// The connection, or the queue, has failed.
+    Failed(Error),
 }
 
 /// Acknowledged by us, and shared with the consumers of other workers: the queue
@@ -234,12 +326,13 @@ fn consume_options() -> BasicConsumeOptions {
     }
 }
 
-/// A consumer and its channel.
+/// A consumer and its place on a channel.
 #[derive(Debug)]
 pub(crate) struct Subscription {
     target: Target,
     /// `None` when it has ended.
     open: Option<Open>,
+    in_hand: Arc<InHand>,
     /// The deliveries so far.
     heard: Arc<AtomicU64>,
     /// Cancelled when it has ended, or the broker has forgotten it.
@@ -247,12 +340,13 @@ pub(crate) struct Subscription {
     connection: Arc<Connection>,
     settled: mpsc::UnboundedSender<u64>,
     quarantine: Quarantine,
+    unresponsive: Arc<UnresponsiveQueues>,
 }
 
 #[derive(Debug)]
 struct Open {
     consumer: Consumer,
-    close: oneshot::Sender<Close>,
+    seat: Seat,
 }
 
 impl Subscription {
@@ -260,17 +354,29 @@ impl Subscription {
     /// it is to prove that it works before it is consumed again.
     fn end_by_itself(&mut self) {
         self.quarantine.publisher.forget_proof(&self.target);
-        self.end();
+        self.end(true, self.parting());
     }
 
-    /// Has the channel closed; `Some` to wait for it.
-    fn end(&mut self) -> Option<oneshot::Receiver<()>> {
+    fn parting(&self) -> Parting {
+        match self.unresponsive.trouble(&self.target) {
+            Some(_) => Parting::Closing,
+            None => Parting::Orderly,
+        }
+    }
+
+    /// Has the consumer leave its channel; `Some` to wait for it.
+    fn end(&mut self, has_ended: bool, parting: Parting) -> Option<oneshot::Receiver<()>> {
         self.over.cancel();
-        let Open { consumer, close } = self.open.take()?;
+        let Open { consumer, mut seat } = self.open.take()?;
         let (closed, done) = oneshot::channel();
+        let leaver = Leaver {
+            consumer,
+            in_hand: Arc::clone(&self.in_hand),
+            has_ended,
+        };
         // If the task has ended, then so has the channel.
-        close.send(Close { consumer, closed }).ok()?;
-        Some(done)
+        seat.leave(parting, |is_over| Leave::new(leaver, is_over, closed))
+            .then_some(done)
     }
 
     /// The next delivery as it comes, and the right to acknowledge it.
@@ -283,8 +389,12 @@ impl Subscription {
             biased;
             next = consumer.next() => next,
             () = self.over.cancelled() => {
+                tracing::debug!(queue = %self.target, "the subscription was forgotten");
                 self.connection.forget(&self.target);
-                None
+                self.quarantine.publisher.forget_proof(&self.target);
+                // RabbitMQ has no such consumer, and perhaps no such queue.
+                self.end(false, Parting::Closing);
+                return None;
             }
         };
         let delivery = match next {
@@ -301,7 +411,7 @@ impl Subscription {
             }
         };
         self.heard.fetch_add(1, Ordering::Relaxed);
-        let receipt = TagReceipt::new(delivery.delivery_tag, self.settled.clone());
+        let receipt = TagReceipt::new(delivery.delivery_tag, &self.in_hand, self.settled.clone());
         Some((delivery, receipt))
     }
 }
@@ -329,7 +439,7 @@ impl broker::Subscription for Subscription {
     }
 
     async fn close(mut self: Box<Self>) {
-        if let Some(done) = self.end() {
+        if let Some(done) = self.end(false, self.parting()) {
             // An error means that the task, and with it the channel, is gone.
             drop(done.await);
         }
@@ -338,6 +448,6 @@ impl broker::Subscription for Subscription {
 
 impl Drop for Subscription {
     fn drop(&mut self) {
-        self.end();
+        self.end(false, self.parting());
     }
 }

@@ -10,6 +10,8 @@ use drumline_conformance::BrokerHarness;
 /// A namespace of its own on a server that others use too.
 struct Harness {
     options: Options,
+    /// True if lanes share a channel: its consumers are cancelled before they give back.
+    is_shared: bool,
 }
 
 async fn harness() -> Harness {
@@ -19,7 +21,10 @@ async fn harness() -> Harness {
         namespace: namespace.parse::<Namespace>().expect("a namespace"),
         ..Options::new(url.parse().expect("a URL"))
     };
-    Harness { options }
+    Harness {
+        options,
+        is_shared: false,
+    }
 }
 
 #[async_trait]
@@ -29,6 +34,26 @@ impl BrokerHarness for Harness {
         broker.connected().await.expect("RabbitMQ answers");
         Arc::new(broker)
     }
+
+    fn gives_back_in_order(&self) -> bool {
+        !self.is_shared
+    }
 }
 
 drumline_conformance::broker_suite!(harness);
+
+/// The same with all lanes on one channel.
+mod shared_channel {
+    use std::num::NonZeroUsize;
+
+    use super::Harness;
+
+    async fn harness() -> Harness {
+        let mut harness = super::harness().await;
+        harness.options.consumer_channels = NonZeroUsize::MIN;
+        harness.is_shared = true;
+        harness
+    }
+
+    drumline_conformance::broker_suite!(harness);
+}

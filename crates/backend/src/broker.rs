@@ -185,7 +185,8 @@ pub trait Subscription: Send {
     async fn next(&mut self) -> Option<Delivery>;
 
     /// Hands the queue over: deliveries that were not acknowledged go back to
-    /// the queue, and another consumer may start.
+    /// the queue, and another consumer may start. It may get them behind messages that
+    /// were published later.
     async fn close(self: Box<Self>);
 }
 

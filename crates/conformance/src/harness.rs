@@ -33,6 +33,11 @@ pub trait RestartHarness: StoreHarness {
 pub trait BrokerHarness: Send + Sync {
     /// One more process's broker.
     async fn connect(&self) -> Arc<dyn Broker>;
+
+    /// Returns false if what a consumer gives back may come behind what it has not had.
+    fn gives_back_in_order(&self) -> bool {
+        true
+    }
 }
 
 /// A limiter.

@@ -12,6 +12,7 @@ mod faults;
 mod full;
 mod history;
 mod large;
+mod many_lanes;
 mod mixed_fleet;
 mod nodes;
 mod pauses;

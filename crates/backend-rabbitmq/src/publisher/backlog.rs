@@ -139,6 +139,7 @@ mod tests {
                 target: Target::Quarantine,
                 payload: vec![number],
                 headers: None,
+                expires_after: None,
             },
             answer: given.pop().unwrap(),
             alone,

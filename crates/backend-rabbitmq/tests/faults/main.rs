@@ -4,6 +4,7 @@
 //! The cases of `intake`, `network` and `queues` use any server, under a
 //! namespace of their own; those of `server` each have a private one, to kill.
 
+mod channels;
 mod fixtures;
 mod intake;
 mod network;

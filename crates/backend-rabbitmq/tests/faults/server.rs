@@ -4,7 +4,7 @@
 //! each under a namespace of its own.
 
 use std::collections::BTreeSet;
-use std::num::NonZeroU16;
+use std::num::{NonZeroU16, NonZeroUsize};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -38,8 +38,10 @@ async fn alarms_and_silence_are_told_in_bounded_time() -> anyhow::Result<()> {
     let server = RabbitServer::start().await?;
     a_memory_alarm_is_told_at_once_and_stops_publishing_only(&server).await?;
     unreadable_messages_do_not_deafen_a_lane_during_an_alarm(&server).await?;
-    a_silent_queue_holds_up_nobody_else(&server).await?;
-    a_consumer_that_was_forgotten_is_replaced(&server).await?;
+    for channels in [NonZeroUsize::MIN, NonZeroUsize::MAX] {
+        a_silent_queue_holds_up_nobody_else(&server, channels).await?;
+        a_consumer_that_was_forgotten_is_replaced(&server, channels).await?;
+    }
     a_server_that_stands_still_is_told_in_bounded_time(&server).await
 }
 
@@ -288,8 +290,14 @@ async fn a_server_that_stands_still_is_told_in_bounded_time(
     Ok(())
 }
 
-async fn a_silent_queue_holds_up_nobody_else(server: &RabbitServer) -> anyhow::Result<()> {
-    let options = options(&server.url());
+async fn a_silent_queue_holds_up_nobody_else(
+    server: &RabbitServer,
+    consumer_channels: NonZeroUsize,
+) -> anyhow::Result<()> {
+    let options = Options {
+        consumer_channels,
+        ..options(&server.url())
+    };
     let broker = connect(&options).await;
     publish(&broker, &lane(0), 1).await?;
     publish(&broker, &lane(1), 1).await?;
@@ -325,13 +333,18 @@ async fn a_silent_queue_holds_up_nobody_else(server: &RabbitServer) -> anyhow::R
     Ok(())
 }
 
-async fn a_consumer_that_was_forgotten_is_replaced(server: &RabbitServer) -> anyhow::Result<()> {
+async fn a_consumer_that_was_forgotten_is_replaced(
+    server: &RabbitServer,
+    consumer_channels: NonZeroUsize,
+) -> anyhow::Result<()> {
     let options = Options {
+        consumer_channels,
         ask_after: Duration::from_millis(300),
         ..options(&server.url())
     };
     let broker = connect(&options).await;
     let mut subscription = subscribe(&broker, &lane(0)).await;
+    let _neighbour = subscribe(&broker, &lane(1)).await;
     publish(&broker, &lane(0), 1).await?;
     assert_eq!(number(&next(&mut *subscription).await), 1);
     // As RabbitMQ deletes a queue without a majority: the consumer is not told. RabbitMQ 3.10

@@ -21,7 +21,7 @@ pub async fn a_lane_has_one_consumer_at_a_time(harness: &dyn BrokerHarness) {
 }
 
 /// The next consumer gets the messages that the first had in hand, then the
-/// rest, in order.
+/// rest, in order if the broker gives back in order.
 pub async fn a_lane_is_handed_over_with_what_was_in_hand(harness: &dyn BrokerHarness) {
     let (one, other) = (harness.connect().await, harness.connect().await);
     let mut active = subscribe(&*one, &lane(0), 4).await;
@@ -31,7 +31,7 @@ pub async fn a_lane_is_handed_over_with_what_was_in_hand(harness: &dyn BrokerHar
     let in_hand = [take(&mut *active).await, take(&mut *active).await];
     assert_eq!(in_hand.each_ref().map(|(number, _)| *number), [2, 3]);
     active.close().await;
-    let rest = take_all(&mut *standby, 8).await;
+    let rest = handed_over(harness, take_all(&mut *standby, 8).await);
     assert_eq!(rest, (2..10).collect::<Vec<_>>());
 }
 
@@ -44,12 +44,21 @@ pub async fn a_lane_is_handed_over_when_its_consumer_is_dropped(harness: &dyn Br
     let (number, receipt) = take(&mut *active).await;
     assert_eq!(number, 0);
     drop((active, receipt));
-    assert_eq!(take_all(&mut *standby, 3).await, [0, 1, 2]);
+    let all = take_all(&mut *standby, 3).await;
+    assert_eq!(handed_over(harness, all), [0, 1, 2]);
     // A consumer that comes later waits in turn.
     let mut third = subscribe(&*broker, &lane(0), 1).await;
     publish(&*broker, &lane(0), 3..4).await;
     never("the third consumer gets one", third.next()).await;
     assert_eq!(take_all(&mut *standby, 1).await, [3]);
+}
+
+/// The numbers of messages that were handed over, sorted where their order is not kept.
+fn handed_over(harness: &dyn BrokerHarness, mut numbers: Vec<u64>) -> Vec<u64> {
+    if !harness.gives_back_in_order() {
+        numbers.sort_unstable();
+    }
+    numbers
 }
 
 /// Messages of one publisher come in the order of their confirms, over many
