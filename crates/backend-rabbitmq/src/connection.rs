@@ -6,7 +6,6 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use drumline_backend::broker::{Error, Result, Trouble};
@@ -15,6 +14,7 @@ use lapin::options::{ConfirmSelectOptions, QueueBindOptions};
 use lapin::types::{FieldTable, ShortString};
 use lapin::{Channel, ExchangeKind};
 use parking_lot::{Mutex, MutexGuard};
+use tokio::sync::Notify;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -48,7 +48,7 @@ pub(crate) struct Connection {
     declared: Mutex<HashSet<Target>>,
     /// Queues that have confirmed a message.
     proven: Mutex<HashSet<Target>>,
-    news: AtomicBool,
+    news: Notify,
     doubted: CancellationToken,
     ended: CancellationToken,
 }
@@ -62,7 +62,7 @@ impl Connection {
             options,
             declared: Mutex::default(),
             proven: Mutex::default(),
-            news: AtomicBool::new(false),
+            news: Notify::new(),
             doubted: CancellationToken::new(),
             ended: CancellationToken::new(),
         }
@@ -172,7 +172,7 @@ impl Connection {
 
     async fn declare_one(&self, channel: &Channel, target: &Target) -> Result<()> {
         if declare_on(channel, target, &self.options).await? {
-            self.news.store(true, Ordering::Relaxed);
+            self.news.notify_one();
         }
         self.declared().insert(target.clone());
         Ok(())
@@ -200,9 +200,10 @@ impl Connection {
         proven.contains(target)
     }
 
-    /// Returns true, once, if queues were declared that may be new.
-    pub(crate) fn take_news(&self) -> bool {
-        self.news.swap(false, Ordering::Relaxed)
+    /// Waits until queues were declared that may be new, since it was last called.
+    /// Cancel-safe.
+    pub(crate) async fn news(&self) {
+        self.news.notified().await;
     }
 
     /// Creates a queue and deletes it.

@@ -14,6 +14,7 @@
 //! [`Connection`] in it, and report their doubts: a doubted connection is thrown
 //! away, because lapin's channels do not tell a slow broker from a dead one.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -33,8 +34,11 @@ use crate::error::{describe, stopped};
 use crate::options::Options;
 
 /// The interval at which the connection is checked, besides its events: some ends
-/// of a connection have no event, and new queues need their decoy soon.
-const LOOK: Duration = Duration::from_millis(250);
+/// of a connection have no event.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// The time in which the queues come together that have one decoy. They need it soon.
+const DECOY_AFTER: Duration = Duration::from_millis(250);
 
 /// The time that closing with a goodbye may take. The goodbye only saves the
 /// broker a line in its log.
@@ -205,6 +209,7 @@ impl Supervisor {
     ) -> String {
         let mut events = Box::pin(events);
         let mut looks = interval(LOOK);
+        let mut decoys = pin!(decoys(connection));
         loop {
             tokio::select! {
                 () = connection.doubted() => return "it does not answer".to_owned(),
@@ -212,10 +217,8 @@ impl Supervisor {
                     if !connection.is_connected() {
                         return "it is closed".to_owned();
                     }
-                    if connection.take_news() {
-                        self.tasks.spawn(decoy(Arc::clone(connection)));
-                    }
                 }
+                () = &mut decoys => {}
                 event = events.next() => match event {
                     None => return "it has ended".to_owned(),
                     Some(event) => {
@@ -258,14 +261,14 @@ impl Supervisor {
     }
 }
 
-/// Makes a [decoy](Connection::decoy).
-async fn decoy(connection: Arc<Connection>) {
-    // On a connection that has broken, an answer may never come.
-    tokio::select! {
-        () = connection.ended() => {}
-        made = connection.decoy() => if let Err(error) = made {
+/// Makes a [decoy](Connection::decoy) behind new queues, for ever.
+async fn decoys(connection: &Connection) {
+    loop {
+        connection.news().await;
+        sleep(DECOY_AFTER).await;
+        if let Err(error) = connection.decoy().await {
             tracing::debug!(%error, "the decoy was not made");
-        },
+        }
     }
 }
 

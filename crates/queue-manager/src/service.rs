@@ -50,7 +50,7 @@ use drumline_backend::{Backend, Broker, CriticalTasks, Ids, MemberId, Tally, Tas
 use drumline_protocol::transition::service_fault;
 use drumline_protocol::{Author, EventKind, Header, Pause, Timestamp};
 use parking_lot::Mutex;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -136,6 +136,8 @@ struct Shared {
     event_looks: Reader<Summary>,
     event_reads: Reader<Shown>,
     event_streams: Arc<Semaphore>,
+    /// An action on many operations was started here.
+    action_started: Notify,
     /// Operations that people look at.
     readings: Readings,
     /// The freeze, as of the last look.
@@ -212,6 +214,7 @@ impl QueueManager {
             reads: reads(),
             event_looks: looks(),
             event_reads: reads(),
+            action_started: Notify::new(),
             event_streams: Arc::new(Semaphore::new(options.event_streams)),
             readings: Readings::default(),
             frozen: Mutex::default(),
@@ -473,6 +476,12 @@ impl QueueManager {
     /// A random number from 0 up to, and without, 1: for a delay.
     pub(crate) fn jitter(&self) -> f64 {
         self.ids().source().f64()
+    }
+
+    /// Waits until an action on many operations was started by this manager, since this was
+    /// last called. Cancel-safe.
+    pub(crate) async fn action_started(&self) {
+        self.shared.action_started.notified().await;
     }
 
     pub(crate) fn dispatcher(&self) -> &DispatcherHandle {

@@ -26,7 +26,7 @@ use drumline_protocol::{ActionId, ActionStage, Backoff, BulkAction, BulkPage, Ti
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use tokio::task::yield_now;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::error::Error;
@@ -44,6 +44,9 @@ const LEASE: Duration = Duration::from_secs(5);
 const KEEP: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// Between removals of old actions.
 const REMOVAL: Duration = Duration::from_secs(60);
+/// The rests in the place of one while there is no action. Those that are started here are
+/// executed at once; the look finds those of a manager that ended before it could do so.
+const IDLE: u32 = 10;
 /// The first and the longest rest while the store is unavailable.
 const RESTS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
@@ -58,8 +61,9 @@ pub(super) async fn run(manager: QueueManager, rest: Duration, stop: Cancellatio
         // Beside the executions: a slow look must not cost them their leases.
         let looked = {
             let mut looking = pin!(async {
-                let rested = stop.run_until_cancelled(sleep_until(next_look)).await;
-                rested?;
+                let rested = timeout_at(next_look, manager.action_started());
+                // Either way it is time to look.
+                drop(stop.run_until_cancelled(rested).await?);
                 // To its end, so that no action is taken and not executed.
                 Some(looker.look().await)
             });
@@ -80,7 +84,8 @@ pub(super) async fn run(manager: QueueManager, rest: Duration, stop: Cancellatio
         match looked {
             Some(Ok(())) => {
                 backoff.reset();
-                next_look = Instant::now() + rest;
+                let rest_now = if looker.is_idle() { rest * IDLE } else { rest };
+                next_look = Instant::now() + rest_now;
             }
             Some(Err(error)) => {
                 manager.metrics().failed("actions");
@@ -198,6 +203,11 @@ impl Looker {
             self.next_removal = Instant::now() + REMOVAL;
         }
         Ok(())
+    }
+
+    /// Returns true if no action is open.
+    fn is_idle(&self) -> bool {
+        self.mine.is_empty() && self.others.is_empty()
     }
 
     /// Takes an action, if it is free and this release can execute it.

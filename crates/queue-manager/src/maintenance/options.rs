@@ -54,8 +54,8 @@ pub struct MaintenanceOptions {
     /// Between looks at pauses and the operations that they hold. Default 500 ms,
     /// which is the largest delay before a lifted pause lets operations go on.
     pub pauses: Duration,
-    /// Between looks for actions on many operations. Default 300 ms, which is the
-    /// largest delay before one begins.
+    /// Between looks for actions on many operations, while there is one; ten times as long
+    /// while there is none. Default 300 ms. One that this manager starts begins at once.
     pub actions: Duration,
     /// Between looks for operations that ended long ago. Default 5 s.
     pub retention: Duration,

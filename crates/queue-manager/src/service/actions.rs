@@ -81,6 +81,7 @@ impl QueueManager {
         };
         match self.store().put_action(&action).await? {
             ActionWrite::Written => {
+                self.shared.action_started.notify_one();
                 tracing::info!(id = %action.id, action = action.change.kind().name(), "an action on many operations was started");
                 Ok(action)
             }
