@@ -13,7 +13,8 @@
 //!
 //! A write that fails ends the store: the memory is ahead of the disk, and what the disk
 //! has is the truth. Every answer that waits for the disk is an error from then on.
-//! The process ends, and the next one goes on with what the disk has.
+//! The process ends, and the next one goes on with what the disk has. A full disk does
+//! not come to that: [`room`] says what is left out before.
 //!
 //! At start all rows are read into memory. The broker's queues are in memory too, so that
 //! every operation that may run is offered again. Locks are kept: their holders are gone,
@@ -22,6 +23,7 @@
 mod backup;
 mod database;
 mod error;
+mod room;
 #[cfg(test)]
 mod tests;
 mod writer;

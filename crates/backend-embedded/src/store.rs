@@ -39,7 +39,7 @@ use drumline_protocol::{
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::broadcast;
 
-use self::served::{ending, limit, written, written_commit};
+use self::served::{bytes_of, ending, limit, starts, written, written_commit};
 use crate::clock::Clock;
 use crate::durable::{Content, Database, Error, Pending, Writer};
 use crate::rollups::Rollups;
@@ -158,11 +158,20 @@ impl EmbeddedStore {
     /// Calls a verb, or looks at the state. The answer waits for the disk, if there is
     /// one.
     fn answer<T>(&self, verb: impl FnOnce(&mut State, Timestamp) -> T) -> Pending<T> {
+        self.answer_to_creates(0, verb)
+    }
+
+    /// [`Self::answer`] of a verb that creates operations of so many bytes.
+    fn answer_to_creates<T>(
+        &self,
+        bytes: u64,
+        verb: impl FnOnce(&mut State, Timestamp) -> T,
+    ) -> Pending<T> {
         let now = self.clock.now();
         let mut state = self.state();
         let answer = verb(&mut state, now);
         match &self.writer {
-            Some(writer) => writer.pending(answer, state.is_touched()),
+            Some(writer) => writer.pending(answer, state.is_touched(), bytes),
             None => Pending::settled(answer),
         }
     }
@@ -170,7 +179,16 @@ impl EmbeddedStore {
     /// [`Self::answer`] of a verb that may give maintenance work. It is counted behind
     /// the verb: who sees the same number has seen the work.
     fn change<T>(&self, verb: impl FnOnce(&mut State, Timestamp) -> T) -> Pending<T> {
-        let answer = self.answer(verb);
+        self.change_with_creates(0, verb)
+    }
+
+    /// [`Self::change`] by a verb that creates operations of so many bytes.
+    fn change_with_creates<T>(
+        &self,
+        bytes: u64,
+        verb: impl FnOnce(&mut State, Timestamp) -> T,
+    ) -> Pending<T> {
+        let answer = self.answer_to_creates(bytes, verb);
         self.changes.fetch_add(1, Ordering::Release);
         answer
     }
@@ -181,14 +199,21 @@ impl EmbeddedStore {
         let mut rollups = self.content.rollups.lock();
         let answer = verb(&mut rollups, now);
         match &self.writer {
-            Some(writer) => writer.pending(answer, rollups.is_touched()),
+            Some(writer) => writer.pending(answer, rollups.is_touched(), 0),
             None => Pending::settled(answer),
         }
     }
 
-    /// Checks that there is room for new operations.
-    fn check_room(&self) -> Result<()> {
-        self.writer.as_ref().map_or(Ok(()), Writer::check_room)
+    /// Checks that there is room for new operations of so many bytes.
+    fn check_room(&self, bytes: u64) -> Result<()> {
+        let writer = self.writer.as_ref();
+        writer.map_or(Ok(()), |writer| writer.check_room(bytes))
+    }
+
+    /// Returns true if there is room for the outcomes of operations that are started.
+    fn has_room_for_starts(&self) -> bool {
+        let writer = self.writer.as_ref();
+        writer.is_none_or(Writer::has_room_for_starts)
     }
 
     fn tell(&self, id: OperationId) {
@@ -221,9 +246,10 @@ impl Store for EmbeddedStore {
 
     async fn create(&self, operations: Vec<NewOperation>) -> Result<Vec<Created>> {
         check_keys(&operations, self.partitions())?;
-        self.check_room()?;
+        let bytes = bytes_of(&operations);
+        self.check_room(bytes)?;
         let creates: Vec<_> = operations.into_iter().map(written).collect::<Result<_>>()?;
-        let answers = self.change(|state, now| {
+        let answers = self.change_with_creates(bytes, |state, now| {
             let creates = creates.into_iter();
             creates.map(|new| state.create(new, now)).collect()
         });
@@ -236,11 +262,16 @@ impl Store for EmbeddedStore {
             .into_iter()
             .map(written_commit)
             .collect::<Result<_>>()?;
+        let has_room = !commits.iter().any(starts) || self.has_room_for_starts();
         let answers = self.change(|state, now| {
             let mut room = Room::new(ALONG_BYTES);
             let mut answers = Vec::new();
             for commit in commits {
-                let mut answer = state.commit(commit, now);
+                let mut answer = if has_room || !starts(&commit) {
+                    state.commit(commit, now)
+                } else {
+                    state.put_back(commit, now)
+                };
                 if let Committed::Done(done) = &mut answer {
                     limit(done, &mut room);
                 }
@@ -264,16 +295,18 @@ impl Store for EmbeddedStore {
     ) -> Result<Transacted> {
         check_distinct(&creates, &commits)?;
         check_keys(&creates, self.partitions())?;
-        let creates: Vec<_> = creates.into_iter().map(written).collect::<Result<_>>()?;
+        let bytes = bytes_of(&creates);
         if !creates.is_empty() {
-            self.check_room()?;
+            self.check_room(bytes)?;
         }
+        let creates: Vec<_> = creates.into_iter().map(written).collect::<Result<_>>()?;
         let ending: Vec<OperationId> = commits.iter().filter_map(ending).collect();
         let commits: Vec<_> = commits
             .into_iter()
             .map(written_commit)
             .collect::<Result<_>>()?;
-        let answer = self.change(|state, now| state.transact(creates, commits, now));
+        let answer =
+            self.change_with_creates(bytes, |state, now| state.transact(creates, commits, now));
         let mut answer = answer.written().await?;
         if let Transacted::Done { committed, .. } = &mut answer {
             let mut room = Room::new(ALONG_BYTES);
@@ -342,6 +375,10 @@ impl Store for EmbeddedStore {
     }
 
     async fn outbox_entries(&self, partition: Partition, look: &OutboxLook) -> Result<OutboxPage> {
+        if !self.has_room_for_starts() {
+            // They would come back.
+            return Ok(OutboxPage::default());
+        }
         let now = self.clock.now();
         Ok(self.state().outbox_entries(partition, look, now))
     }
@@ -517,7 +554,7 @@ impl Store for EmbeddedStore {
     }
 
     async fn check(&self) -> Result<()> {
-        self.check_room()
+        self.check_room(0)
     }
 
     async fn incarnation(&self) -> Result<String> {

@@ -29,7 +29,7 @@ pub use self::file::{BackupFile, BackupSummary};
 use self::slot::{Slot, Slots};
 use super::database::{Database, FORMAT};
 use super::error::Error;
-use super::writer::RESERVE_BYTES;
+use super::room::CREATE_BYTES;
 
 /// The first bytes of a backup: a name, and the version of what follows.
 const MAGIC: &[u8; 16] = b"drumline backup\x01";
@@ -45,7 +45,7 @@ const LOOKS_EVERY: Duration = Duration::from_millis(500);
 const TELLS_FOR: Duration = Duration::from_secs(1);
 /// The free bytes of the disk below which a backup is broken off, before creates are
 /// refused.
-const FREE_BYTES: u64 = 2 * RESERVE_BYTES;
+const FREE_BYTES: u64 = 2 * CREATE_BYTES;
 /// The first byte of the end, and of a row.
 const END: u8 = 0;
 const ROW: u8 = 1;

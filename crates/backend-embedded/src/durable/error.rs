@@ -90,6 +90,16 @@ pub enum Error {
         /// The fault.
         reason: String,
     },
+    /// The disk has no room for what is to be written. Nothing is lost by that: it is
+    /// written when there is room.
+    #[error(
+        "the disk of {} is full: nothing is written until there is room",
+        folder.display()
+    )]
+    Full {
+        /// The folder.
+        folder: PathBuf,
+    },
     /// The thread that writes cannot be started.
     #[error("the thread that writes cannot be started")]
     Thread(#[source] io::Error),
@@ -140,6 +150,7 @@ impl Error {
             | Self::Folder { .. }
             | Self::NoBackup { .. }
             | Self::OtherBackup { .. }
+            | Self::Full { .. }
             | Self::Thread(_)
             | Self::Closed => false,
         }

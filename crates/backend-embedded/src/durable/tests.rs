@@ -27,6 +27,7 @@ use crate::{EmbeddedStore, ManualClock, SystemClock};
 mod backup;
 mod disk;
 mod power;
+mod room;
 
 drumline_conformance::store_suite!(on_disk);
 drumline_conformance::restart_suite!(that_restarts);

@@ -4,29 +4,34 @@
 //! marked, else the group that is being written, if there is one. The writer locks the
 //! state, takes what is marked, and closes the open group in the same moment. So what a
 //! call has changed or seen is in its group, or in one before.
+//!
+//! While the disk has no room for a group, the group waits, and its calls do not: their
+//! answers are errors, and so are those of all calls until the group is written. An
+//! error says that a change may or may not have been made, and here it will be.
 
 use std::fmt;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use drumline_backend::store::{self, Backup};
 use drumline_protocol::PartitionCount;
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use tokio::sync::SetOnce;
 use tokio::task::coop::consume_budget;
 
 use super::backup::Backups;
-use super::database::{Database, Space};
+use super::database::Database;
 use super::error::Error;
+use super::room::{Room, bytes_of};
 use crate::rollups::Rollups;
 use crate::state::State;
 use crate::state::rows::Row;
 
 /// The name of the thread, for people.
 const THREAD: &str = "drumline-disk";
-/// The free space of the disk below which no operation is created. What is there can
-/// still be executed and deleted with it: a change takes some pages of 4 KiB.
-pub(super) const RESERVE_BYTES: u64 = 64 << 20;
+/// Between two looks at a full disk. A look is one call of the system.
+const LOOKS_EVERY: Duration = Duration::from_millis(500);
 
 /// The content of a store, shared with the thread that writes it. Whatever locks both
 /// locks the state first.
@@ -63,6 +68,8 @@ enum Wait {
     Written,
     /// The group that is being written, or that is still open.
     For(Arc<Group>),
+    /// Nothing: the disk is full.
+    Refused(Arc<Error>),
 }
 
 impl<T> Pending<T> {
@@ -89,6 +96,7 @@ impl<T> Pending<T> {
                     return Err(unavailable(error));
                 }
             }
+            Wait::Refused(error) => return Err(unavailable(&error)),
         }
         Ok(self.answer)
     }
@@ -107,8 +115,14 @@ struct Groups {
     open: Arc<Group>,
     /// True if a call waits for the open group.
     is_awaited: bool,
+    /// The bytes of the creates that are marked, about.
+    open_bytes: u64,
     /// The group that is being written.
     under_way: Option<Arc<Group>>,
+    /// The bytes of its rows.
+    under_way_bytes: u64,
+    /// The answer to all calls while the group under way waits for room.
+    full: Option<Arc<Error>>,
     is_closing: bool,
     /// The reason why nothing is written any more.
     end: Option<Arc<Error>>,
@@ -125,14 +139,14 @@ struct Shared {
 pub(crate) struct Writer {
     shared: Arc<Shared>,
     thread: Mutex<Option<JoinHandle<()>>>,
-    space: Space,
+    room: Arc<Room>,
     backups: Backups,
 }
 
 impl fmt::Debug for Writer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Writer")
-            .field("space", &self.space)
+            .field("room", &self.room)
             .finish_non_exhaustive()
     }
 }
@@ -140,19 +154,19 @@ impl fmt::Debug for Writer {
 impl Writer {
     /// Starts the thread.
     pub(crate) fn start(database: Database, content: Arc<Content>) -> Result<Self, Error> {
-        let space = database.space().clone();
+        let room = Arc::new(Room::new(database.space().clone()));
         let database = Arc::new(database);
         let backups = Backups::new(&database);
         let shared = Arc::<Shared>::default();
-        let own = Arc::clone(&shared);
+        let (own, disk) = (Arc::clone(&shared), Arc::clone(&room));
         let thread = thread::Builder::new()
             .name(THREAD.to_owned())
-            .spawn(move || run(&own, &database, &content))
+            .spawn(move || run(&own, &database, &content, &disk))
             .map_err(Error::Thread)?;
         Ok(Self {
             shared,
             thread: Mutex::new(Some(thread)),
-            space,
+            room,
             backups,
         })
     }
@@ -171,10 +185,14 @@ impl Writer {
         self.backups.is_closed()
     }
 
-    /// Gives an answer its group. The caller has locked what it has changed or seen.
-    pub(crate) fn pending<T>(&self, answer: T, is_touched: bool) -> Pending<T> {
+    /// Gives an answer its group. The caller has locked what it has changed or seen, and
+    /// has created operations of so many bytes.
+    pub(crate) fn pending<T>(&self, answer: T, is_touched: bool, created: u64) -> Pending<T> {
         let mut groups = self.shared.groups.lock();
-        let wait = if is_touched || groups.end.is_some() {
+        groups.open_bytes = groups.open_bytes.saturating_add(created);
+        let wait = if let Some(full) = &groups.full {
+            Wait::Refused(Arc::clone(full))
+        } else if is_touched || groups.end.is_some() {
             if !groups.is_awaited {
                 groups.is_awaited = true;
                 self.shared.wake.notify_one();
@@ -187,36 +205,23 @@ impl Writer {
         Pending { answer, wait }
     }
 
-    /// Checks that there is room for new operations.
+    /// Checks that there is room for new operations of so many bytes.
     ///
     /// # Errors
     /// When the disk is nearly full, or nothing is written any more.
-    pub(crate) fn check_room(&self) -> store::Result<()> {
-        self.check()?;
-        // If it is not known, the next write says what is wrong.
-        if self.space.free().is_none_or(|free| free >= RESERVE_BYTES) {
+    pub(crate) fn check_room(&self, bytes: u64) -> store::Result<()> {
+        let on_the_way = self.shared.on_the_way()?;
+        if self.room.takes_creates(on_the_way.saturating_add(bytes)) {
             return Ok(());
         }
-        Err(store::Error::Unavailable {
-            message: format!(
-                "the disk of {} is full: less than {} MiB are free, and nothing is created until \
-                 there are more; what is there goes on",
-                self.space.folder().display(),
-                RESERVE_BYTES >> 20
-            ),
-            source: None,
-        })
+        Err(self.room.refusal())
     }
 
-    /// Checks that writes still succeed.
-    ///
-    /// # Errors
-    /// When one has failed.
-    fn check(&self) -> store::Result<()> {
-        match &self.shared.groups.lock().end {
-            None => Ok(()),
-            Some(error) => Err(unavailable(error)),
-        }
+    /// Returns true if there is room for the outcomes of operations that are started.
+    pub(crate) fn has_room_for_starts(&self) -> bool {
+        let on_the_way = self.shared.on_the_way();
+        // After a failure every answer is an error anyway.
+        on_the_way.map_or(true, |bytes| self.room.takes_starts(bytes))
     }
 
     /// Waits for the failure of a write. Cancel-safe.
@@ -256,17 +261,36 @@ impl Drop for End<'_> {
 }
 
 impl Shared {
+    /// The bytes that are to be written.
+    ///
+    /// # Errors
+    /// When nothing is written any more.
+    fn on_the_way(&self) -> store::Result<u64> {
+        let groups = self.groups.lock();
+        match &groups.end {
+            None => Ok(groups.open_bytes.saturating_add(groups.under_way_bytes)),
+            Some(error) => Err(unavailable(error)),
+        }
+    }
+
     fn end(&self, error: Arc<Error>) {
         let mut groups = self.groups.lock();
         let error = Arc::clone(groups.end.get_or_insert(error));
-        for group in groups.under_way.take().iter().chain([&groups.open]) {
-            group.settle(Err(Arc::clone(&error)));
+        groups.settle(&error);
+    }
+}
+
+impl Groups {
+    /// Ends the calls that wait with an error.
+    fn settle(&mut self, error: &Arc<Error>) {
+        for group in self.under_way.take().iter().chain([&self.open]) {
+            group.settle(Err(Arc::clone(error)));
         }
     }
 }
 
 /// Writes one group after the other, until the store is closed or a write fails.
-fn run(shared: &Shared, database: &Database, content: &Content) {
+fn run(shared: &Shared, database: &Database, content: &Content, room: &Room) {
     let end = End(shared);
     loop {
         let is_closing = {
@@ -276,23 +300,12 @@ fn run(shared: &Shared, database: &Database, content: &Content) {
             }
             groups.is_closing
         };
-        let (rows, group) = take(shared, content);
-        let written = rows.and_then(|rows| match rows.as_slice() {
-            [] => Ok(()),
-            rows => database.write(rows),
-        });
-        match written {
-            Ok(()) => {
-                shared.groups.lock().under_way = None;
-                group.settle(Ok(()));
-            }
-            Err(error) => {
-                let error = Arc::new(error);
-                // The group is under way, and ends with all others.
-                shared.end(Arc::clone(&error));
-                drop(shared.failed.set(error));
-                return;
-            }
+        if let Err(error) = write(shared, database, content, room) {
+            let error = Arc::new(error);
+            // The group is under way, and ends with all others.
+            shared.end(Arc::clone(&error));
+            drop(shared.failed.set(error));
+            return;
         }
         if is_closing {
             drop(end);
@@ -301,8 +314,63 @@ fn run(shared: &Shared, database: &Database, content: &Content) {
     }
 }
 
+/// Writes what is marked, as soon as there is room for it.
+fn write(
+    shared: &Shared,
+    database: &Database,
+    content: &Content,
+    room: &Room,
+) -> Result<(), Error> {
+    let rows = take(shared, content)?;
+    if !rows.is_empty() {
+        wait_for_room(shared, room, bytes_of(&rows))?;
+        database.write(&rows)?;
+    }
+    let mut groups = shared.groups.lock();
+    groups.under_way_bytes = 0;
+    let group = groups.under_way.take();
+    drop(groups);
+    if let Some(group) = group {
+        group.settle(Ok(()));
+    }
+    Ok(())
+}
+
+/// Waits until there is room for the group under way. All calls are answered with an error
+/// meanwhile.
+///
+/// # Errors
+/// When the store is closed, and there is no room.
+fn wait_for_room(shared: &Shared, room: &Room, bytes: u64) -> Result<(), Error> {
+    if room.takes_write(bytes) {
+        return Ok(());
+    }
+    let folder = room.folder().to_owned();
+    tracing::error!(folder = %folder.display(), "the disk is full, and nothing is written until there is room");
+    let full = Arc::new(Error::Full {
+        folder: folder.clone(),
+    });
+    let mut groups = shared.groups.lock();
+    groups.settle(&full);
+    groups.open = Arc::default();
+    groups.full = Some(full);
+    while !groups.is_closing {
+        shared.wake.wait_for(&mut groups, LOOKS_EVERY);
+        let has_room = MutexGuard::unlocked(&mut groups, || room.takes_write(bytes));
+        if has_room {
+            tracing::info!(folder = %folder.display(), "the disk has room again, and everything is written");
+            groups.full = None;
+            // Calls from now on wait for the group, and for what was marked behind it.
+            groups.under_way = Some(Arc::default());
+            groups.is_awaited = true;
+            return Ok(());
+        }
+    }
+    Err(Error::Full { folder })
+}
+
 /// Takes what is marked, and closes the open group.
-fn take(shared: &Shared, content: &Content) -> (Result<Vec<Row>, Error>, Arc<Group>) {
+fn take(shared: &Shared, content: &Content) -> Result<Vec<Row>, Error> {
     let mut state = content.state.lock();
     let mut rollups = content.rollups.lock();
     let rows = state.take_rows().map(|mut rows| {
@@ -310,8 +378,9 @@ fn take(shared: &Shared, content: &Content) -> (Result<Vec<Row>, Error>, Arc<Gro
         rows
     });
     let mut groups = shared.groups.lock();
-    let group = std::mem::take(&mut groups.open);
-    groups.under_way = Some(Arc::clone(&group));
+    groups.under_way = Some(std::mem::take(&mut groups.open));
+    groups.open_bytes = 0;
+    groups.under_way_bytes = rows.as_deref().map_or(0, bytes_of);
     groups.is_awaited = false;
-    (rows.map_err(Error::Unencodable), group)
+    rows.map_err(Error::Unencodable)
 }

@@ -2,7 +2,8 @@
 //!
 //! First everything is checked, then everything is written. A commit with any
 //! answer but `Done` has changed nothing, except that `NotHead` takes the
-//! operation out of the outbox (it is parked), and `Held` moves it to the held set.
+//! operation out of the outbox (it is parked), and `Held` moves it to the held set. A
+//! claim that is [put back](State::put_back) goes into the outbox.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,6 +38,20 @@ impl State {
             }
             Verdict::Answer(answer) => answer,
         }
+    }
+}
+
+impl State {
+    /// Answers a claim for whose outcome there is no room: one that could be made puts the
+    /// operation into the outbox, which is not looked at until there is room. The claimant
+    /// has nothing more to do with it, as with one that is parked.
+    pub fn put_back(&mut self, claim: Commit, now: Timestamp) -> Committed {
+        let contents = self.contents_mut(claim.id.partition());
+        if matches!(contents.check(&claim, now), Verdict::Make) {
+            contents.offer(claim.id, now, now);
+            return Committed::NotHead;
+        }
+        self.commit(claim, now)
     }
 }
 

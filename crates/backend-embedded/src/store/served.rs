@@ -2,6 +2,7 @@
 //! the records that an answer has no room for.
 
 use drumline_backend::store::{Commit, Done, NewOperation, Result, Room};
+use drumline_protocol::transition::LockEffect;
 use drumline_protocol::{OperationId, OutputParts};
 
 use crate::roundtrip::through_codec;
@@ -36,6 +37,17 @@ fn written_output(output: &OutputParts) -> Result<OutputParts> {
         end: through_codec(&output.end)?,
         front: output.front.as_ref().map(through_codec).transpose()?,
     })
+}
+
+/// The bytes of the data of operations, by which creates differ.
+pub(super) fn bytes_of(operations: &[NewOperation]) -> u64 {
+    let data = operations.iter().map(|new| new.body.data.as_ref());
+    data.map(|data| data.map_or(0, String::len)).sum::<usize>() as u64
+}
+
+/// Returns true for a claim.
+pub(super) fn starts(commit: &Commit) -> bool {
+    commit.effects.lock == LockEffect::Take
 }
 
 /// The operation, if the commit ends it.

@@ -112,7 +112,9 @@ pub enum Committed {
     /// The commit required the head of the chain (a claim, or an end that is to
     /// hold the chain), and the operation is not the head. Nothing is written,
     /// but the operation is parked: its entry in the outbox is withdrawn,
-    /// and it will be offered when it becomes the head.
+    /// and it will be offered when it becomes the head. A store without room for the
+    /// outcome of a start answers a claim so, too, and offers the operation again when
+    /// there is room.
     NotHead,
     /// The commit takes a lock, and this scope of the operation is paused.
     /// Nothing is written, but the operation is held: it is in the held set

@@ -36,7 +36,8 @@ what they tell of. After a start, everything goes on; what was running when the 
 again after --lease. SIGTERM or SIGINT drains. A second signal ends it at once.
 
 All operations are in memory too, about 2.5 KiB each beside their data. Less than 64 MiB of free disk refuses new \
-operations; what is there goes on. docs/standalone.md says how to back it up, and what it does not do.
+operations, and less than 32 MiB starts none; all goes on when there is room. docs/standalone.md says how to back \
+it up, and what it does not do.
 
 Without --handlers, it has the three handlers of `drumline dev`, to try it: Echo, Sleep and Fail.
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use drumline_protocol::PartitionCount;
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 
 use super::partitions;
 use crate::durable::{Database, Error};
@@ -22,6 +22,8 @@ pub(super) const PLENTY: u64 = 1 << 40;
 #[derive(Clone, Debug)]
 pub(super) struct Disk {
     platter: Arc<Mutex<Platter>>,
+    /// True: syncs wait.
+    stands: Arc<(Mutex<bool>, Condvar)>,
     /// The free bytes, as the system tells them.
     pub(super) free: Arc<AtomicU64>,
 }
@@ -52,6 +54,7 @@ impl Disk {
         };
         Self {
             platter: Arc::new(Mutex::new(platter)),
+            stands: Arc::default(),
             free: Arc::new(AtomicU64::new(PLENTY)),
         }
     }
@@ -75,6 +78,12 @@ impl Disk {
     /// Lets all writes fail, or none.
     pub(super) fn set_full(&self, is_full: bool) {
         self.platter.lock().is_full = is_full;
+    }
+
+    /// Lets syncs wait, or go on.
+    pub(super) fn set_standing(&self, stands: bool) {
+        *self.stands.0.lock() = stands;
+        self.stands.1.notify_all();
     }
 
     /// The disk behind a power cut: of each sector that was written since the last sync,
@@ -127,6 +136,8 @@ impl redb::StorageBackend for Disk {
     }
 
     fn sync_data(&self) -> io::Result<()> {
+        let (stands, wake) = &*self.stands;
+        wake.wait_while(&mut stands.lock(), |stands| *stands);
         let platter = &mut *self.platter.lock();
         platter.synced.resize(platter.cached.len(), 0);
         for place in std::mem::take(&mut platter.written) {

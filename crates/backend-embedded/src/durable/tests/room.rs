@@ -1,0 +1,178 @@
+//! Disks that are nearly full, and disks that are full.
+
+use std::sync::atomic::Ordering;
+use std::task::Poll;
+use std::time::Duration;
+
+use drumline_backend::apply_event::{Applied, Signature, apply_event};
+use drumline_backend::store::{Guard, Holding, NewOperation, OutboxLook, Store as _};
+use drumline_backend::{Ids, MemberId};
+use drumline_protocol::operation::first_header;
+use drumline_protocol::transition::Event;
+use drumline_protocol::{Author, Body, OperationId, Partition, Report, Rules};
+use tokio::time::timeout;
+
+use super::disk::{Disk, PLENTY};
+use crate::EmbeddedStore;
+
+const MIB: u64 = 1 << 20;
+
+/// A store on a disk, and a worker that uses it.
+struct Scene {
+    disk: Disk,
+    store: EmbeddedStore,
+    ids: Ids,
+    worker: MemberId,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let disk = Disk::new();
+        let store = disk.open().expect("an empty disk");
+        let ids = Ids::random();
+        let worker = ids.member();
+        Self {
+            disk,
+            store,
+            ids,
+            worker,
+        }
+    }
+
+    fn set_free(&self, bytes: u64) {
+        self.disk.free.store(bytes, Ordering::Relaxed);
+    }
+
+    /// An operation with so many bytes of data.
+    fn prepare(&self, bytes: usize) -> NewOperation {
+        let now = self.store.now();
+        let mut body = Body::new("DoIt", now);
+        body.data = Some("1".repeat(bytes));
+        NewOperation {
+            id: self.ids.operation(now, Partition::new(0)),
+            header: first_header(Rules::default(), None, self.ids.commit(), now),
+            body,
+            key: None,
+        }
+    }
+
+    async fn create(&self, bytes: usize) -> OperationId {
+        let new = self.prepare(bytes);
+        let id = new.id;
+        let created = self.store.create(vec![new]).await;
+        created.expect("there is room");
+        id
+    }
+
+    async fn event(&self, id: OperationId, event: Event, guard: Guard) -> Applied {
+        let found = self.store.summaries(&[id]).await.expect("it answers");
+        let header = found.into_iter().next().flatten().expect("it is there");
+        let author = Author::worker("host");
+        let by = Signature::new(&self.ids, &author);
+        let report = Report::default();
+        let applied = apply_event(&self.store, by, id, header.header, event, guard, &report);
+        applied.await.expect("it answers")
+    }
+
+    async fn claim(&self, id: OperationId) -> Applied {
+        let host = "host".to_owned();
+        let taking = Guard::Acquire {
+            owner: self.worker,
+            lease: Duration::from_secs(30),
+        };
+        self.event(id, Event::Claim { host }, taking).await
+    }
+
+    async fn is_offered(&self) -> bool {
+        let look = OutboxLook::oldest(Duration::ZERO, 9);
+        let page = self.store.outbox_entries(Partition::new(0), &look).await;
+        !page.expect("it answers").flows.is_empty()
+    }
+}
+
+#[tokio::test]
+async fn creates_on_their_way_to_the_disk_take_room() {
+    const HALF: usize = 512 << 10;
+    let scene = Scene::new();
+    // Pages of rows have up to twice the bytes, so there is room for four.
+    scene.set_free(64 * MIB + 9 * MIB / 2);
+    scene.disk.set_standing(true);
+    let mut creates: Vec<_> = (0..8)
+        .map(|_| scene.store.create(vec![scene.prepare(HALF)]))
+        .collect();
+    let mut refused = 0;
+    for create in &mut creates {
+        let polled = std::future::poll_fn(|context| Poll::Ready(create.as_mut().poll(context)));
+        if let Poll::Ready(answer) = polled.await {
+            answer.expect_err("nothing is written");
+            refused += 1;
+        }
+    }
+    scene.disk.set_standing(false);
+    assert_eq!(refused, 4);
+    drop(creates);
+    scene.store.check().await.expect("it is ready");
+}
+
+#[tokio::test]
+async fn nothing_is_started_without_room_for_its_outcome_and_what_runs_ends() {
+    let scene = Scene::new();
+    let runs = scene.create(1).await;
+    let Applied::Done(_, claimed) = scene.claim(runs).await else {
+        unreachable!("it is Ready");
+    };
+    let waits = scene.create(1).await;
+
+    scene.set_free(32 * MIB - 1);
+    let refused = scene.claim(waits).await;
+    assert!(matches!(refused, Applied::NotHead), "{refused:?}");
+    assert!(!scene.is_offered().await, "it would come back");
+    let holder = Guard::Holder(Holding {
+        owner: scene.worker,
+        fence: claimed.fence.expect("a claim takes a lock"),
+    });
+    let ended = scene.event(runs, Event::Succeed, holder).await;
+    assert!(matches!(ended, Applied::Done(..)), "{ended:?}");
+
+    scene.set_free(PLENTY);
+    assert!(scene.is_offered().await);
+    let claimed = scene.claim(waits).await;
+    assert!(matches!(claimed, Applied::Done(..)), "{claimed:?}");
+}
+
+#[tokio::test]
+async fn a_full_disk_ends_no_store_and_has_everything_when_there_is_room() {
+    let scene = Scene::new();
+    let id = scene.create(1).await;
+    scene.set_free(0);
+    let late = scene.store.note_minor(7).await;
+    late.expect_err("it is not written");
+    let seen = scene.store.note_minor(0).await;
+    seen.expect_err("it would tell of what is not written");
+    let failed = timeout(Duration::ZERO, scene.store.failed()).await;
+    failed.expect_err("the process goes on");
+
+    scene.set_free(PLENTY);
+    while scene.store.note_minor(0).await.is_err() {
+        tokio::task::yield_now().await;
+    }
+    scene.store.close();
+    let next = scene.disk.open().expect("it has everything");
+    assert_eq!(next.note_minor(0).await.expect("it answers"), 7);
+    let found = next.get(&[id]).await.expect("it answers");
+    assert_eq!(found.iter().flatten().count(), 1);
+}
+
+#[tokio::test]
+async fn a_store_on_a_full_disk_can_be_closed() {
+    let scene = Scene::new();
+    let id = scene.create(1).await;
+    scene.set_free(0);
+    let late = scene.store.note_minor(7).await;
+    late.expect_err("it is not written");
+    scene.store.close();
+    scene.set_free(PLENTY);
+    let next = scene.disk.open().expect("it has what was answered");
+    let found = next.get(&[id]).await.expect("it answers");
+    assert_eq!(found.iter().flatten().count(), 1);
+}
