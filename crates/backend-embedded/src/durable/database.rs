@@ -10,14 +10,13 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 #[cfg(test)]
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
-};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use drumline_protocol::PartitionCount;
+use parking_lot::RwLock;
 use redb::backends::FileBackend;
-use redb::{ReadableDatabase as _, TableDefinition};
+use redb::{CompactionError, ReadableDatabase as _, TableDefinition};
 use rustix::fs::{FlockOperation, flock};
 
 use super::error::Error;
@@ -34,6 +33,9 @@ const OWN: u32 = 0o600;
 /// The memory for pages of the file. All data are in memory anyway: the pages that
 /// count are the inner ones of the trees, and those of the newest operations.
 const CACHE_BYTES: usize = 16 << 20;
+/// The bytes of removed rows for which the file is made smaller: that reads the whole
+/// file, and writes wait meanwhile.
+const REMOVED_BYTES: u64 = 8 << 20;
 
 const ROWS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("rows");
 const ABOUT: TableDefinition<'_, &str, u64> = TableDefinition::new("about");
@@ -93,9 +95,15 @@ impl Space {
 
 /// The file with the rows. One process has it open at a time.
 pub(crate) struct Database {
-    redb: redb::Database,
+    /// Locked for reading by all that goes on beside each other, and for writing while
+    /// the file is made smaller.
+    redb: RwLock<redb::Database>,
     file: PathBuf,
     space: Space,
+    /// The bytes of rows that were removed since the file was made smaller, less those
+    /// that were added since. Of a file that was just opened it is not known, and taken
+    /// for many.
+    removed: AtomicU64,
     /// Locked, so that no other process makes a store in the folder meanwhile.
     _folder: Option<File>,
 }
@@ -109,6 +117,16 @@ impl fmt::Debug for Database {
 }
 
 impl Database {
+    fn of(redb: redb::Database, file: PathBuf, space: Space) -> Self {
+        Self {
+            redb: RwLock::new(redb),
+            file,
+            space,
+            removed: AtomicU64::new(u64::MAX),
+            _folder: None,
+        }
+    }
+
     /// Returns true if a folder has the file, whatever is in it.
     pub(crate) fn is_in(folder: &Path) -> Result<bool, Error> {
         let there = folder.join(FILE).try_exists();
@@ -154,10 +172,8 @@ impl Database {
                 .map_err(|error| unopened(folder, &file, error))?
         };
         let database = Self {
-            redb,
-            file,
-            space: Space::new(folder),
             _folder: Some(locked),
+            ..Self::of(redb, file, Space::new(folder))
         };
         let partitions = database.about(folder, partitions)?;
         if is_new {
@@ -187,12 +203,7 @@ impl Database {
             set: Some(free),
             ..Space::new(Path::new("."))
         };
-        let database = Self {
-            redb,
-            file,
-            space,
-            _folder: None,
-        };
+        let database = Self::of(redb, file, space);
         let partitions = database.about(Path::new("."), partitions)?;
         Ok((database, partitions))
     }
@@ -201,9 +212,10 @@ impl Database {
     fn about(&self, folder: &Path, partitions: PartitionCount) -> Result<PartitionCount, Error> {
         let failed = |error: redb::Error| Error::database(&self.file, "read", error);
         let read = || -> Result<(Option<u64>, Option<u64>), redb::Error> {
-            let reading = self.redb.begin_read()?;
+            let redb = self.redb.read();
+            let reading = redb.begin_read()?;
             if reading.list_tables()?.next().is_none() {
-                let writing = self.redb.begin_write()?;
+                let writing = redb.begin_write()?;
                 writing.open_table(ROWS)?;
                 let mut about = writing.open_table(ABOUT)?;
                 about.insert(FORMAT_NAME, FORMAT)?;
@@ -242,31 +254,57 @@ impl Database {
 
     /// Writes rows, all or none, and waits until the disk has them.
     pub(crate) fn write(&self, rows: &[Row]) -> Result<(), Error> {
-        let write = || -> Result<(), redb::Error> {
-            let writing = self.redb.begin_write()?;
+        let write = || -> Result<(u64, u64), redb::Error> {
+            let (mut removed, mut added) = (0_u64, 0_u64);
+            let writing = self.redb.read().begin_write()?;
             let mut table = writing.open_table(ROWS)?;
             for (key, value) in rows {
-                match value {
-                    Some(value) => drop(table.insert(key.as_slice(), value.as_slice())?),
-                    None => drop(table.remove(key.as_slice())?),
-                }
+                let old = match value {
+                    Some(value) => {
+                        added += value.len() as u64;
+                        table.insert(key.as_slice(), value.as_slice())?
+                    }
+                    None => table.remove(key.as_slice())?,
+                };
+                removed += old.map_or(0, |old| old.value().len() as u64);
             }
             drop(table);
             writing.commit()?;
-            Ok(())
+            Ok((removed, added))
         };
-        write().map_err(|error| Error::database(&self.file, "written", error))
+        let (removed, added) =
+            write().map_err(|error| Error::database(&self.file, "written", error))?;
+        // One thread writes.
+        let before = self.removed.load(Ordering::Relaxed);
+        let now = before.saturating_add(removed).saturating_sub(added);
+        self.removed.store(now, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Moves pages into the gaps that removed rows have left, and gives the end of the
+    /// file back to the disk, if that may be worth it. Not while a backup reads.
+    pub(super) fn give_back(&self) -> Result<(), Error> {
+        if self.removed.load(Ordering::Relaxed) < REMOVED_BYTES {
+            return Ok(());
+        }
+        let Some(mut redb) = self.redb.try_write() else {
+            return Ok(());
+        };
+        match redb.compact() {
+            Ok(_) => {
+                self.removed.store(0, Ordering::Relaxed);
+                Ok(())
+            }
+            Err(CompactionError::TransactionInProgress) => Ok(()),
+            Err(error) => Err(Error::database(&self.file, "made smaller", error)),
+        }
     }
 
     /// Begins a file for a backup, which is of this user alone.
     pub(super) fn begin_backup(file: &Path, partitions: PartitionCount) -> Result<Self, Error> {
         let folder = file.parent().unwrap_or(Path::new("."));
-        let database = Self {
-            redb: begin(file).map_err(|error| unopened(folder, file, error))?,
-            file: file.to_owned(),
-            space: Space::new(folder),
-            _folder: None,
-        };
+        let redb = begin(file).map_err(|error| unopened(folder, file, error))?;
+        let database = Self::of(redb, file.to_owned(), Space::new(folder));
         database.about(folder, partitions)?;
         Ok(database)
     }
@@ -275,12 +313,8 @@ impl Database {
     pub(super) fn verified_rows(file: &Path) -> Result<u64, Error> {
         let folder = file.parent().unwrap_or(Path::new("."));
         let redb = builder().open(file);
-        let database = Self {
-            redb: redb.map_err(|error| unopened(folder, file, error))?,
-            file: file.to_owned(),
-            space: Space::new(folder),
-            _folder: None,
-        };
+        let redb = redb.map_err(|error| unopened(folder, file, error))?;
+        let database = Self::of(redb, file.to_owned(), Space::new(folder));
         let mut rows = 0;
         database.each_row(|_key, _value| {
             rows += 1;
@@ -296,7 +330,8 @@ impl Database {
         mut take: impl FnMut(&[u8], &[u8]) -> bool,
     ) -> Result<bool, Error> {
         let mut read = || -> Result<bool, redb::Error> {
-            let table = self.redb.begin_read()?.open_table(ROWS)?;
+            let redb = self.redb.read();
+            let table = redb.begin_read()?.open_table(ROWS)?;
             for row in table.range::<&[u8]>(..)? {
                 let (key, value) = row?;
                 if !take(key.value(), value.value()) {
@@ -363,7 +398,7 @@ impl Rows for Database {
     fn of_kind(&self, kind: u8) -> Result<Found<'_>, Error> {
         let failed = |error: redb::Error| Error::database(&self.file, "read", error);
         let open = || -> Result<_, redb::Error> {
-            let reading = self.redb.begin_read()?;
+            let reading = self.redb.read().begin_read()?;
             let table = reading.open_table(ROWS)?;
             let (first, end) = ([kind], [kind.saturating_add(1)]);
             Ok(table.range::<&[u8]>(first.as_slice()..end.as_slice())?)

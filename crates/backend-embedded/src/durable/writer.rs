@@ -123,6 +123,8 @@ struct Groups {
     under_way_bytes: u64,
     /// The answer to all calls while the group under way waits for room.
     full: Option<Arc<Error>>,
+    /// True if a create was refused: the file may have room to give back.
+    is_short: bool,
     is_closing: bool,
     /// The reason why nothing is written any more.
     end: Option<Arc<Error>>,
@@ -214,6 +216,8 @@ impl Writer {
         if self.room.takes_creates(on_the_way.saturating_add(bytes)) {
             return Ok(());
         }
+        self.shared.groups.lock().is_short = true;
+        self.shared.wake.notify_one();
         Err(self.room.refusal())
     }
 
@@ -293,14 +297,19 @@ impl Groups {
 fn run(shared: &Shared, database: &Database, content: &Content, room: &Room) {
     let end = End(shared);
     loop {
-        let is_closing = {
+        let (is_closing, is_short) = {
             let mut groups = shared.groups.lock();
-            while !groups.is_awaited && !groups.is_closing {
+            while !groups.is_awaited && !groups.is_closing && !groups.is_short {
                 shared.wake.wait(&mut groups);
             }
-            groups.is_closing
+            (groups.is_closing, std::mem::take(&mut groups.is_short))
         };
-        if let Err(error) = write(shared, database, content, room) {
+        let given = match is_short && !is_closing {
+            true => database.give_back(),
+            false => Ok(()),
+        };
+        let written = given.and_then(|()| write(shared, database, content, room));
+        if let Err(error) = written {
             let error = Arc::new(error);
             // The group is under way, and ends with all others.
             shared.end(Arc::clone(&error));

@@ -176,3 +176,33 @@ async fn a_store_on_a_full_disk_can_be_closed() {
     let found = next.get(&[id]).await.expect("it answers");
     assert_eq!(found.iter().flatten().count(), 1);
 }
+
+#[tokio::test]
+async fn room_of_removed_operations_goes_back_to_a_disk_that_is_nearly_full() {
+    let scene = Scene::new();
+    let kept = scene.create(1).await;
+    let mut removed = Vec::new();
+    for _ in 0..24 {
+        removed.push(scene.create(512 << 10).await);
+    }
+    let kept_too = scene.create(1).await;
+    let before = scene.disk.bytes().len();
+    for id in removed {
+        for event in [Event::Cancel, Event::Delete] {
+            let applied = scene.event(id, event, Guard::None).await;
+            assert!(matches!(applied, Applied::Done(..)), "{applied:?}");
+        }
+    }
+    scene.set_free(64 * MIB - 1);
+    let refused = scene.store.check().await;
+    refused.expect_err("there is little room");
+    let smaller = async {
+        while scene.disk.bytes().len() > before / 4 {
+            tokio::task::yield_now().await;
+        }
+    };
+    let smaller = timeout(Duration::from_secs(20), smaller).await;
+    smaller.expect("the file is smaller");
+    let found = scene.store.get(&[kept, kept_too]).await;
+    assert_eq!(found.expect("it answers").iter().flatten().count(), 2);
+}
