@@ -134,6 +134,11 @@ soak: deps ## Run the tests that take minutes
 	cargo build --locked --workspace --bins --tests
 	cargo nextest run --locked --package drumline-tests --run-ignored only
 
+.PHONY: standalone-day
+standalone-day: ## Simulate a day of one durable process, whose folder and memory must stay bounded (4 minutes; jq)
+	cargo build --locked --release --package drumline
+	PATH=$(RELEASE):$$PATH tests/standalone/day.sh $(RUN)/standalone-day
+
 # The packages of the newer releases stay in the target folder (120 MB).
 .PHONY: test-newer
 test-newer: deps ## Run the tests of Redis and RabbitMQ on newer releases (Debian 13; minutes)
