@@ -24,7 +24,7 @@ SEED ?=
 PLAN ?=
 # For lua-mutants: every n-th statement.
 EVERY ?= 1
-# For drill, bench and bench-peers: arguments.
+# For drill, bench, bench-peers and bench-standalone: arguments.
 ARGS ?=
 # For bench without ARGS. The committed figures are measured in this way.
 BENCH := --seconds 4 --rounds 5
@@ -98,6 +98,11 @@ bench-figures: deps ## Measure, and write docs/performance.json, on a machine wi
 bench-peers: deps ## Measure Drumline beside BullMQ, Celery and RQ in the same minutes (npm and pip fetch them; ARGS=…)
 	cargo build --locked --release --package drumline --package drumline-peer --package drumline-test-servers
 	PATH=$(RELEASE):$$PATH CARGO_TARGET_DIR=$(TARGET) tests/peers/run.sh $(ARGS)
+
+.PHONY: bench-standalone
+bench-standalone: deps ## Measure one durable process beside a fleet in the same minutes
+	cargo build --locked --release --package drumline --package drumline-peer --package drumline-test-servers
+	PATH=$(RELEASE):$$PATH drumline-test-servers -- tests/standalone/beside.py $(RUN)/beside $(ARGS)
 
 ##—— Check it ——
 
