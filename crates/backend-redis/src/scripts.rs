@@ -9,6 +9,7 @@ use std::sync::LazyLock;
 use redis::{Arg, Cmd, Pipeline};
 
 mod compact;
+mod placing;
 
 /// Every script of this release. A field each: none is looked up by name.
 #[derive(Debug)]

@@ -19,11 +19,14 @@ for at = FIRST, #ARGV, ITEM do
     turn_to(tonumber(partition))
   end
   counts[partition] = counts[partition] + 1
-  if asks_for_lock(at + 1) then holders[#holders + 1] = ARGV[at + 1] end
-  if must_pass(at + 1) then insists = true end
+  local guard, lock = byte(ARGV[at + 2], 1, 2)
+  if asks_for_lock(guard, lock) then holders[#holders + 1] = ARGV[at + 1] end
+  if must_pass(lock) then insists = true end
 end
 read_locks(holders)
-if insists then insist() end
+if insists then
+  insist()
+end
 
 local answers = {}
 for at = FIRST, #ARGV, ITEM do
@@ -40,5 +43,7 @@ end
 write_gathered()
 usage.write()
 if next(touched) then call('INCRBY', KEYS[#KEYS], '1') end
-publish(ARGV[1])
+if #ended > 0 then
+  publish(ARGV[1])
+end
 return answers

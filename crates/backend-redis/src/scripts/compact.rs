@@ -3,19 +3,24 @@
 //! Redis runs the whole text of a script with every call: each function is made again, and
 //! each local name that another function uses. That was two fifths of what Redis did for a
 //! commit of one operation. So constants are written where they are used, and functions that
-//! a script does not use are left out, as are lines of comments.
+//! a script does not use are left out, as are lines of comments. `placing.rs` moves functions to
+//! where they are called.
 //!
 //! Lines stay lines, so that the numbers in error messages of Redis stay true.
 
 use std::collections::{HashMap, HashSet};
 
-/// The script, with constants in place of their names, and without unused functions.
+use super::placing::{SELDOM, placed};
+
+/// The script, with constants in place of their names, without unused functions, and with the
+/// others where they cost least.
 pub(super) fn compact(code: &str) -> String {
-    without_unused(&with_values(&without_comments(code)))
+    placed(&without_unused(&with_values(&without_comments(code))))
 }
 
 fn without_comments(code: &str) -> String {
-    let is_comment = |line: &str| line.trim_start().starts_with("--");
+    let is_comment =
+        |line: &str| line.trim_start().starts_with("--") && line.trim_start() != SELDOM;
     let lines = code.lines();
     let lines = lines.map(|line| if is_comment(line) { "" } else { line });
     lines.collect::<Vec<_>>().join("\n")
@@ -29,7 +34,7 @@ pub(super) fn around(first: &str, second: &str) -> String {
 }
 
 /// The words, strings, comments and other signs of a line. `table.field` is one word.
-fn tokens(line: &str) -> impl Iterator<Item = &str> {
+pub(super) fn tokens(line: &str) -> impl Iterator<Item = &str> {
     let mut rest = line;
     std::iter::from_fn(move || {
         let length = length_of_first(rest)?;
@@ -73,7 +78,7 @@ const fn is_in_word(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_'
 }
 
-fn is_word(token: &str) -> bool {
+pub(super) fn is_word(token: &str) -> bool {
     token.starts_with(|letter: char| letter.is_ascii_alphabetic() || letter == '_')
 }
 
@@ -233,7 +238,7 @@ fn without_unused(code: &str) -> String {
 }
 
 /// The name, the first and the last line of the function that begins in a line.
-fn function_at<'a>(lines: &[&'a str], first: usize) -> Option<(&'a str, usize, usize)> {
+pub(super) fn function_at<'a>(lines: &[&'a str], first: usize) -> Option<(&'a str, usize, usize)> {
     let line = lines.get(first)?.trim_start();
     let line = line.strip_prefix("local ").unwrap_or(line);
     let (name, _) = line.strip_prefix("function ")?.split_once('(')?;

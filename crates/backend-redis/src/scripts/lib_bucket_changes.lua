@@ -20,6 +20,7 @@ local function count_in_buckets(key, change)
 end
 
 -- Removes a bucket without members from the directory.
+-- Seldom: made where it is called.
 local function drop_bucket(key, bound)
   set_call('ZREM', key .. '/', bound)
   if not uncounted[key] and set_call('EXISTS', key .. '/') == 0 then
@@ -28,6 +29,7 @@ local function drop_bucket(key, bound)
 end
 
 -- The lower half of a crowded bucket becomes a bucket of its own.
+-- Seldom: made where it is called.
 local function divide(key, bucket)
   local half = set_call('ZRANGE', bucket, '0', decimal(FULL - 1))
   local bound = half[FULL]
@@ -123,6 +125,7 @@ end
 
 -- Moves the members of a bucket into the one behind it, or into the tail.
 -- Returns true, as the caller does.
+-- Seldom: made where it is called.
 local function unite(key, bound, card, next_bound)
   local bucket = bucket_at(key, bound)
   put_into(bucket_at(key, next_bound), set_call('ZRANGE', bucket, '0', '-1'), 1, card)
@@ -134,6 +137,7 @@ end
 
 -- Unites a bucket that has become sparse with a neighbour; returns true if one
 -- has room.
+-- Seldom: made where it is called.
 local function look_for_neighbour(key, bound, card)
   local directory = key .. '/'
   local behind = set_call('ZRANGEBYLEX', directory, '(' .. bound, '+', 'LIMIT', '0', '1')[1]
@@ -185,9 +189,10 @@ local function set_remove(key, members)
         local card = set_call('ZCARD', bucket)
         if card == 0 then
           drop_bucket(key, bound)
-        elseif card <= SPARSE and look_for_neighbour(key, bound, card) then
+        elseif card <= SPARSE then
+          local is_united = look_for_neighbour(key, bound, card)
           -- Members may be in a bucket that was asked before they came.
-          asked = {}
+          if is_united then asked = {} end
         end
       end
     end

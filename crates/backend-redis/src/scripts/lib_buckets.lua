@@ -35,10 +35,7 @@ local set_call = redis.call
 local function decimal(number) return string.format('%d', number) end
 
 -- The key of the bucket with this bound, or of the tail.
-local function bucket_at(key, bound)
-  if bound then return key .. '/' .. bound end
-  return key
-end
+local function bucket_at(key, bound) return bound and key .. '/' .. bound or key end
 
 -- The key of the bucket that a member belongs to, and its bound, or nil.
 local function bucket_of(key, member)
@@ -47,6 +44,7 @@ local function bucket_of(key, member)
 end
 
 -- Returns true if a set has this member.
+-- Seldom: made where it is called.
 local function set_has(key, member)
   return (set_call('ZSCORE', (bucket_of(key, member)), member)) and true or false
 end

@@ -66,17 +66,17 @@ local TELL, REMOVE, YES, NO = ('nrw-'):byte(1, 4)
 local stops
 local STOPS_SECONDS = '600'
 
+-- Seldom: made where it is called.
 local function ask_to_stop(id, held)
   local key = stops .. sub(held, 1, 16)
   call('SADD', key, id .. sub(held, 17, 24))
   call('EXPIRE', key, STOPS_SECONDS)
 end
 
--- Removes the request to stop, if there is one.
+-- Removes the request to stop.
+-- Seldom: made where it is called.
 local function has_stopped(id, held)
-  if held and sub(held, 41, 41) == '1' then
-    call('SREM', stops .. sub(held, 1, 16), id .. sub(held, 17, 24))
-  end
+  call('SREM', stops .. sub(held, 1, 16), id .. sub(held, 17, 24))
 end
 
 local function done(fence, stamp, record, promoted)
@@ -87,6 +87,7 @@ local function promotion_of(id, stamp) return 'p' .. id .. pack(stamp) end
 
 -- The answer to a commit that was made before: the same as then, as far as that
 -- still stands. Returns the answer, and the records that follow it.
+-- Seldom: made where it is called.
 local function made(id, h, lock, chain, offer, wanted)
   write_gathered()
   local fence, stamp, record, promoted = 0, 0, NOTHING, NOTHING
@@ -95,7 +96,9 @@ local function made(id, h, lock, chain, offer, wanted)
     local held = call('HGET', LOCKS, id)
     if held then fence = number(sub(held, 17, 24)) end
   end
-  if offer == ADD then stamp = stamp_in_outbox(id, h) or 0 end
+  if offer == ADD then
+    stamp = stamp_in_outbox(id, h) or 0
+  end
   if wanted == YES then record, own = 'r', h end
   if chain == LEAVE then
     local head = call('ZRANGE', CHAIN .. sub(h, 42, 57), '0', '0')[1]
@@ -113,27 +116,16 @@ local function read_locks(ids)
   for at, held in ipairs(call('HMGET', LOCKS, unpack(ids))) do locks[ids[at]] = held end
 end
 
-local function lock_of(id)
-  local held = locks[id]
-  if held == nil or touched[id] then return call('HGET', LOCKS, id) end
-  return held
-end
+-- Returns true if a commit with these codes needs to see the lock.
+local function asks_for_lock(guard, lock) return guard == HOLDER or guard == UNCHANGED or lock == ASK end
 
--- Returns true if the commit at `at` needs to see the lock.
-local function asks_for_lock(at)
-  local guard, lock = byte(ARGV[at + 1], 1, 2)
-  return guard == HOLDER or guard == UNCHANGED or lock == ASK
-end
-
--- Returns true if the commit at `at` starts nothing: it must be possible on a
+-- Returns true if a commit with this code starts nothing: it must be possible on a
 -- full server, or nothing could end there and make room.
-local function must_pass(at)
-  local _, lock = byte(ARGV[at + 1], 1, 2)
-  return lock ~= TAKE
-end
+local function must_pass(lock) return lock ~= TAKE end
 
 -- A full server refuses a script whose first write may need room, and lets all
 -- that follow pass. This write needs none, and changes nothing.
+-- Seldom: made where it is called.
 local function insist() call('HDEL', LOCKS, '') end
 
 -- Returns nothing, the record as far as it was read, and the lock that was read, if
@@ -153,11 +145,18 @@ local function check(at)
     end
     return 'M'
   end
-  if sub(h, 9, 16) == sub(name, 9) then return made(id, h, lock, chain, offer, wanted) end
-  if sub(h, 1, 16) ~= expected then return 'C' .. read_h(id) end
+  if sub(h, 9, 16) == sub(name, 9) then
+    return made(id, h, lock, chain, offer, wanted)
+  end
+  if sub(h, 1, 16) ~= expected then
+    return 'C' .. read_h(id)
+  end
 
   local held
-  if asks_for_lock(at) then held = lock_of(id) end
+  if asks_for_lock(guard, lock) then
+    held = locks[id]
+    if held == nil or touched[id] then held = call('HGET', LOCKS, id) end
+  end
   if guard == HOLDER then
     if not held or sub(held, 1, 24) ~= ARGV[at + 5] then return 'F' end
   elseif guard == UNCHANGED then
@@ -187,8 +186,8 @@ end
 -- what has happened. history.rs says which entry stands where.
 local BEHIND = 255
 
+-- Seldom: made where it is called.
 local function add_to_history(id, entries)
-  if entries == '' then return end
   local key, place, at = RECORD .. id .. HISTORY, byte(entries), 2
   while at <= #entries do
     local entry
@@ -209,8 +208,8 @@ end
 local OUTPUT = ':output'
 local ASIDE = '5'
 
+-- Seldom: made where it is called.
 local function keep_output(id, packed)
-  if packed == '' then return end
   local key = RECORD .. id .. OUTPUT
   local last, at = struct.unpack('>I4c0', packed, 2)
   local front, place = sub(packed, at), sub(packed, 1, 1)
@@ -250,13 +249,12 @@ local function write(at, h, held)
     next_record = second and read_record(second)
     usage.count_next_head(id, h, second, next_record)
     if second then settle(second) end
-    if
-      not next_record
-      or sub(next_record, 41, 41) ~= OFFERED
-      or is_held(next_record)
-      or stamp_in_outbox(second, next_record)
-    then
+    if next_record and (sub(next_record, 41, 41) ~= OFFERED or is_held(next_record)) then
       next_record = nil
+    end
+    if next_record then
+      local is_offered = stamp_in_outbox(second, next_record)
+      if is_offered then next_record = nil end
     end
   end
 
@@ -268,7 +266,9 @@ local function write(at, h, held)
     later(id, 'HSET', LOCKS, id, owner .. struct.pack('>I8I8', fence, 0) .. lease .. '0')
   elseif lock == RELEASE then
     later(id, 'HDEL', LOCKS, id)
-    has_stopped(id, held)
+    if held and sub(held, 41, 41) == '1' then
+      has_stopped(id, held)
+    end
   elseif lock == ASK and held then
     later(id, 'HSET', LOCKS, id, sub(held, 1, 40) .. '1')
     ask_to_stop(id, held)
@@ -338,8 +338,13 @@ local function write(at, h, held)
     else
       write_h(id, h, fields, keys, header)
     end
-    add_to_history(id, ARGV[at + 8])
-    keep_output(id, ARGV[at + 11])
+    local entries, output = ARGV[at + 8], ARGV[at + 11]
+    if entries ~= '' then
+      add_to_history(id, entries)
+    end
+    if output ~= '' then
+      keep_output(id, output)
+    end
   end
   local record = wanted == YES and 'r' or NOTHING
   return done(fence, stamp, record, promoted), wanted == YES and h, next_record
@@ -347,6 +352,7 @@ end
 
 -- Notifies the waiters. Best effort, and after the writes: a user without the
 -- right to publish must not get the answer that nothing was made.
+-- Seldom: made where it is called.
 local function publish(channel)
-  if #ended > 0 then redis.pcall('PUBLISH', channel, table.concat(ended)) end
+  redis.pcall('PUBLISH', channel, table.concat(ended))
 end

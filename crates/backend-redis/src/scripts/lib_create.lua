@@ -41,8 +41,8 @@ local function all_are_new(step)
 end
 
 -- Returns a new record without the keys of kinds that are switched off.
+-- Seldom: made where it is called.
 local function with_kinds_on(record)
-  if not next(kinds_off()) then return record end
   local was = keys_in(record)
   local keys = keys_on(was)
   if #keys == #was then return record end
@@ -102,7 +102,9 @@ local function create(at, is_new)
     end
   end
   local numbers = struct.pack('>I8I8', sequence, stamp)
-  record = with_kinds_on(record)
+  if next(kinds_off()) then
+    record = with_kinds_on(record)
+  end
   call('SET', RECORD .. id, record)
   call('SETRANGE', RECORD .. id, '24', scope and pack(sequence) .. scope or numbers)
   if data ~= '' then call('SET', RECORD .. id .. DATA, data) end

@@ -40,12 +40,14 @@ local function keys_in(h)
 end
 
 -- The header of an operation, with its length.
+-- Seldom: made where it is called.
 local function header_in(h)
   local at = KEYS_AT + #keys_in(h)
   return sub(h, at, at + 1 + struct.unpack('>I2', h, at))
 end
 
 -- Returns the keys without those of kinds that are switched off.
+-- Seldom: made where it is called.
 local function keys_on(keys)
   local off = kinds_off()
   if not next(off) then return keys end
@@ -104,6 +106,7 @@ end
 
 -- Takes an operation out of the indexes of its keys, or, if `kinds` is given,
 -- out of those of these kinds.
+-- Seldom: made where it is called.
 local function leave_indexes(id, h, kinds)
   local keys = keys_in(h)
   for at = 4, #keys, KEY do

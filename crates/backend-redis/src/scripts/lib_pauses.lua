@@ -38,9 +38,11 @@ local function paused_scope(scopes)
   return nil
 end
 
+-- Seldom: made where it is called.
 local function add_to_held(id, scope) change_set(id, set_adds, HELD, scope .. id) end
 
 -- Holds an operation, unless a scope that is paused holds it already.
+-- Seldom: made where it is called.
 local function hold(id, h, scope)
   if is_held(h) and paused_scope(place_of(h)) then return end
   remove_offer(id, h)

@@ -8,12 +8,11 @@ local MOST_OF_REPORT = 128
 local REPORT_PART, CHECKPOINT_PART = 2, 4
 
 -- `place` is the first byte of the body, from 0, or what the record says.
-local function lengths(place, report)
-  return struct.pack('>I2I2', place, report)
-end
+local function lengths(place, report) return struct.pack('>I2I2', place, report) end
 
 -- Writes a record with more room in front of its body. The body is small: a large
 -- one is in a key of its own. A report that is nil stays as it is.
+-- Seldom: made where it is called.
 local function rewrite(id, before_lengths, behind_lengths, report)
   local record = read_record(id)
   local high, low, kept_high, kept_low = byte(record, 60, 63)
@@ -39,6 +38,7 @@ end
 -- Writes or removes parts that are in keys of their own, and returns the number
 -- that says which are. A report that is nil is in the record or empty; a checkpoint
 -- that is nil stays, and one that is '' is removed.
+-- Seldom: made where it is called.
 local function write_parts(id, parts, report, checkpoint)
   local key = RECORD .. id
   local has_report, has_checkpoint = parts % 4 >= REPORT_PART, parts >= CHECKPOINT_PART

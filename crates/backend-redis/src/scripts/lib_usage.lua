@@ -105,6 +105,7 @@ do
   -- Returns the creates of an organization, with so many more, as they are written. A clock
   -- that was set back a little goes on with the minute that it had reached; what was written
   -- further ahead is of a clock that was wrong.
+  -- Seldom: made where it is called.
   local function add_creates(written, number)
     local minute, now, before = math.floor(seconds / MINUTE), 0, 0
     local was, counted, counted_before = string.match(written or '', '^(%d+):(%d+):(%d+)$')

@@ -277,6 +277,7 @@ local function read_record(id) return call('GET', RECORD .. id) end
 
 -- Returns a record up to its body, and perhaps some bytes more; or false if there
 -- is none.
+-- Seldom: made where it is called.
 local function read_h(id)
   local h = call('GETRANGE', RECORD .. id, '0', '255')
   if h == '' then return false end
@@ -286,6 +287,7 @@ local function read_h(id)
 end
 
 -- The parts of a record that are in keys of their own; `h` may be its start.
+-- Seldom: made where it is called.
 local function keys_of_parts(id, h)
   local key, parts, keys = RECORD .. id, byte(h, 59), {}
   if parts % 2 >= 1 then keys[1] = key .. DATA end
@@ -344,6 +346,7 @@ local function remove_offer(id, h)
 end
 
 -- Returns the stamp of an operation's entry in the outbox, or nil.
+-- Seldom: made where it is called.
 local function stamp_in_outbox(id, h)
   return set_has(OUTBOX, outbox_entry_of(id, h)) and number(sub(h, 33, 40)) or nil
 end
@@ -352,6 +355,7 @@ local function add_to_ends(class, stamp, id)
   change_set(id, set_adds, ENDS .. class, pack(stamp) .. id, true)
 end
 
+-- Seldom: made where it is called.
 local function remove_from_ends(id, h)
   local entry = entry_of(id, h)
   for class in ('sut'):gmatch('.') do change_set(id, set_removes, ENDS .. class, entry, true) end

@@ -42,7 +42,9 @@ local function transact()
   end
 
   -- A full server must refuse creates, and then it refuses the whole script.
-  if creates == 0 then insist() end
+  if creates == 0 then
+    insist()
+  end
   local created, committed = {}, {}
   for item = 1, creates do
     local at = first_create + (item - 1) * CREATE
@@ -65,7 +67,9 @@ local function transact()
   write_gathered()
   usage.write()
   if next(touched) then call('INCRBY', KEYS[#KEYS], '1') end
-  publish(ARGV[1])
+  if #ended > 0 then
+    publish(ARGV[1])
+  end
   return { 'D', created, committed }
 end
 
