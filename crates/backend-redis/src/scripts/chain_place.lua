@@ -10,7 +10,7 @@
 local h = read_front(ARGV[1])
 local chain = h and sub(h, 42, 57)
 if not chain or chain == NO_CHAIN then return {} end
-local key = CHAIN .. chain
+local key = prefix .. CHAIN .. chain
 local before = call('ZRANK', key, ARGV[1])
 if not before then return {} end
 local first, last = math.max(before - ARGV[2], 0), before + ARGV[3]

@@ -6,7 +6,7 @@
 --       3 about how many members
 -- Returns the place to go on from, '0' at the end; then per member, 2: its id; the record
 --         up to its body, '' if there is none, '?' if it has not the layout
-local answer = call('ZSCAN', CHAIN .. ARGV[1], ARGV[2], 'COUNT', ARGV[3])
+local answer = call('ZSCAN', prefix .. CHAIN .. ARGV[1], ARGV[2], 'COUNT', ARGV[3])
 local answers = { answer[1] }
 for at = 1, #answer[2], 2 do
   local id = answer[2][at]

@@ -12,14 +12,14 @@
 --       its time in the due set, likewise
 --       the letters of the classes of ends that it is in
 --       the names of the further indexes that it is missing from, with blanks between
-local seen = call('GET', OFFERED_SET .. ':seen')
+local seen = call('GET', prefix .. OFFERED_SET .. ':seen')
 
 local function missing_from(id, h)
   local off, keys, missing = kinds_off(), keys_in(h), {}
   for at = 4, #keys, KEY do
     local kind = sub(keys, at, at)
     local name = not off[kind] and index_name(kind, keys)
-    if name and not set_has(INDEX .. name, sub(keys, at + 1, at + HASH) .. id) then
+    if name and not set_has(prefix .. INDEX .. name, sub(keys, at + 1, at + HASH) .. id) then
       missing[#missing + 1] = name
     end
   end
@@ -27,7 +27,7 @@ local function missing_from(id, h)
   if
     chain ~= NO_CHAIN
     and not off[TOKEN]
-    and not set_has(INDEX .. TOKEN, sub(chain, 1, HASH) .. id)
+    and not set_has(prefix .. INDEX .. TOKEN, sub(chain, 1, HASH) .. id)
   then
     missing[#missing + 1] = TOKEN
   end
@@ -37,7 +37,7 @@ end
 local function ends_of(id, h)
   local entry, found = entry_of(id, h), ''
   for class in ('sut'):gmatch('.') do
-    if set_has(ENDS .. class, entry) then found = found .. class end
+    if set_has(prefix .. ENDS .. class, entry) then found = found .. class end
   end
   return found
 end
@@ -53,10 +53,10 @@ for at = 1, #ARGV do
     local letter, chain = sub(h, 41, 41), sub(h, 42, 57)
     local is_there
     if letter == NOWHERE then
-      local lock = call('HGET', LOCKS, id)
+      local lock = call('HGET', prefix .. LOCKS, id)
       is_there = lock and #lock == BYTES_OF_LOCK
     else
-      is_there = set_has(INDEX .. letter, id)
+      is_there = set_has(prefix .. INDEX .. letter, id)
     end
     local ready = '.'
     if letter == OFFERED then
@@ -67,8 +67,8 @@ for at = 1, #ARGV do
       end
     end
     answers[count + 2] = (is_there and '1' or '0') .. ready
-    if chain ~= NO_CHAIN then answers[count + 3] = call('ZSCORE', CHAIN .. chain, id) or '' end
-    answers[count + 4] = call('ZSCORE', DUE, id) or ''
+    if chain ~= NO_CHAIN then answers[count + 3] = call('ZSCORE', prefix .. CHAIN .. chain, id) or '' end
+    answers[count + 4] = call('ZSCORE', prefix .. DUE, id) or ''
     if letter == COMPLETED then answers[count + 5] = ends_of(id, h) end
     answers[count + 6] = missing_from(id, h)
   end

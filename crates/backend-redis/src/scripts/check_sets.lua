@@ -17,7 +17,7 @@
 local repairs, most = ARGV[1] == 'r', tonumber(ARGV[2])
 local FIRST = 4
 
-local function key_of(code, name)
+local function set_of(code, name)
   if code == 's' or code == 'x' then return INDEX .. name end
   if code == 'e' then return ENDS .. name end
   return ({ o = OUTBOX, f = OFFERED_SET, h = HELD, d = DUE, n = NOTICES, l = LOCKS })[code]
@@ -67,16 +67,16 @@ local function belongs(code, name, entry, id, h)
   if is_held(h) then return false end
   if code == 'o' then return entry == outbox_entry_of(id, h) end
   -- An entry of the outbox leads to the same, and loses nothing.
-  return entry == flow_of(h) .. id and not set_has(OUTBOX, outbox_entry_of(id, h))
+  return entry == flow_of(h) .. id and not set_has(prefix .. OUTBOX, outbox_entry_of(id, h))
 end
 
-local function remove(code, key, entry, id)
+local function remove(code, set_name, entry, id)
   if code == 'd' or code == 'n' then
-    call('ZREM', key, entry)
+    call('ZREM', prefix .. set_name, entry)
   elseif code == 'l' then
-    call('HDEL', key, entry)
+    call('HDEL', prefix .. set_name, entry)
   else
-    change_set(id, set_removes, key, entry, code == 'x' or code == 'f' or code == 'e')
+    remove_later(id, set_name, entry, code == 'x' or code == 'f' or code == 'e')
   end
 end
 
@@ -85,12 +85,12 @@ local answers = { 0, '', 0 }
 while ARGV[FIRST + at] and looked < most do
   local set = ARGV[FIRST + at]
   local code, name = sub(set, 1, 1), sub(set, 2)
-  local key, entries = key_of(code, name), {}
+  local set_name, entries = set_of(code, name), {}
   -- The entries of an index that is switched off leave it in the course of a rebuild.
   if code == 'x' and kinds_off()[sub(name, 1, 1)] then
     from = ''
   else
-    entries, from = page(code, key, from, most - looked)
+    entries, from = page(code, prefix .. set_name, from, most - looked)
   end
   for _, entry in ipairs(entries) do
     local id = sub(entry, -16)
@@ -106,7 +106,7 @@ while ARGV[FIRST + at] and looked < most do
       verdict = '-'
     end
     if verdict == '-' and repairs then
-      remove(code, key, entry, id)
+      remove(code, set_name, entry, id)
       verdict = 'r'
     end
     if verdict then

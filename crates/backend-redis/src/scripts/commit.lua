@@ -9,6 +9,7 @@
 -- lib_commit.lua
 local FIRST, ITEM = 3, 13
 stops = ARGV[2]
+is_alone = #ARGV == FIRST + ITEM - 1
 
 local counts, holders, insists = {}, {}, false
 for at = FIRST, #ARGV, ITEM do
@@ -16,7 +17,7 @@ for at = FIRST, #ARGV, ITEM do
   if not counts[partition] then
     read_locks(holders)
     counts[partition], holders = 0, {}
-    turn_to(tonumber(partition))
+    turn_to(partition)
   end
   counts[partition] = counts[partition] + 1
   local guard, lock = byte(ARGV[at + 2], 1, 2)
@@ -30,7 +31,7 @@ end
 
 local answers = {}
 for at = FIRST, #ARGV, ITEM do
-  turn_to(tonumber(ARGV[at]))
+  turn_to(ARGV[at])
   most = TICKS_OF_COMMIT * counts[ARGV[at]]
   local answer, h, held = check(at + 1)
   if answer then

@@ -6,12 +6,13 @@
 -- Returns, per operation, the answer of create(), and the record that belongs to it
 local ITEM = 9
 
+is_alone = #ARGV == ITEM
 local counts = {}
 for at = 1, #ARGV, ITEM do counts[ARGV[at]] = (counts[ARGV[at]] or 0) + 1 end
 local is_new = all_are_new(ITEM)
 local answers = {}
 for at = 1, #ARGV, ITEM do
-  turn_to(tonumber(ARGV[at]))
+  turn_to(ARGV[at])
   most = counts[ARGV[at]]
   append_answer(answers, create(at + 1, is_new))
 end

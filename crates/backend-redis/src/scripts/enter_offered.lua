@@ -8,17 +8,17 @@
 local ALL = 'all'
 local wanted = tonumber(ARGV[1])
 -- The id of the last operation that was looked at, or ALL.
-local place = OFFERED_SET .. ':seen'
+local place = prefix .. OFFERED_SET .. ':seen'
 local seen = call('GET', place)
 if seen == ALL then return 0 end
-local ids = set_range(INDEX .. OFFERED, seen and '(' .. seen or '-', '+', wanted + 1)
+local ids = set_range(prefix .. INDEX .. OFFERED, seen and '(' .. seen or '-', '+', wanted + 1)
 for at = 1, math.min(#ids, wanted) do
   local id = ids[at]
   local h = read_front(id)
   if h and not is_held(h) and not stamp_in_outbox(id, h) then
     local chain = sub(h, 42, 57)
-    if chain == NO_CHAIN or call('ZRANGE', CHAIN .. chain, '0', '0')[1] == id then
-      change_set(id, set_adds, OFFERED_SET, flow_of(h) .. id, true)
+    if chain == NO_CHAIN or call('ZRANGE', prefix .. CHAIN .. chain, '0', '0')[1] == id then
+      add_later(id, OFFERED_SET, flow_of(h) .. id, true)
     end
   end
 end

@@ -7,4 +7,4 @@
 local id = ARGV[1]
 local h = read_h(id)
 if not h then return false end
-return { h, call('LRANGE', RECORD .. id .. HISTORY, '0', '-1') }
+return { h, call('LRANGE', prefix .. RECORD .. id .. HISTORY, '0', '-1') }

@@ -8,9 +8,9 @@
 local in_states = 0
 for letter in ARGV[1]:gmatch('.') do
   if letter == NOWHERE then
-    in_states = in_states + call('HLEN', LOCKS)
+    in_states = in_states + call('HLEN', prefix .. LOCKS)
   else
-    in_states = in_states + set_size(INDEX .. letter)
+    in_states = in_states + set_size(prefix .. INDEX .. letter)
   end
 end
 local sizes = { in_states }

@@ -1,9 +1,10 @@
 -- Changes of the sets of lib_buckets.lua; it is put in front of this.
 
--- Adds members first to last of a list to a tail or bucket, at most FULL.
+-- Adds members first to last of a list to a tail or bucket, at most FULL. The last comes
+-- first: Redis looks for the place of a member from the start of the bucket.
 local function put_into(bucket, members, first, last)
   local arguments, count = { 'ZADD', bucket }, 2
-  for at = first, last do
+  for at = last, first, -1 do
     arguments[count + 1] = '0'
     arguments[count + 2] = members[at]
     count = count + 2
@@ -11,19 +12,19 @@ local function put_into(bucket, members, first, last)
   return set_call(unpack(arguments, 1, count))
 end
 
--- The keys of sets whose members are not counted.
-local uncounted = {}
+-- True if the members of the set that is changed are counted.
+local counts_members = true
 
 -- Counts members that came to the buckets or left them.
 local function count_in_buckets(key, change)
-  if change ~= 0 and not uncounted[key] then set_call('INCRBY', key .. '#', decimal(change)) end
+  if change ~= 0 and counts_members then set_call('INCRBY', key .. '#', decimal(change)) end
 end
 
 -- Removes a bucket without members from the directory.
 -- Seldom: made where it is called.
 local function drop_bucket(key, bound)
   set_call('ZREM', key .. '/', bound)
-  if not uncounted[key] and set_call('EXISTS', key .. '/') == 0 then
+  if counts_members and set_call('EXISTS', key .. '/') == 0 then
     set_call('DEL', key .. '#')
   end
 end
@@ -64,46 +65,58 @@ local function is_behind(one, other)
   return #one > #other
 end
 
-local set_add
+-- Makes a tail that is full a bucket.
+-- Seldom: made where it is called.
+local function make_bucket(key, card)
+  local bound = set_call('ZRANGE', key, '-1', '-1')[1]
+  set_call('RENAME', key, key .. '/' .. bound)
+  set_call('ZADD', key .. '/', '0', bound)
+  count_in_buckets(key, card)
+end
 
--- Adds members that are above all bounds.
-local function append(key, members)
-  local count = #members
-  put_into(key, members, 1, math.min(FULL, count))
-  local card = set_call('ZCARD', key)
-  if card >= FULL then
-    local bound = set_call('ZRANGE', key, '-1', '-1')[1]
-    set_call('RENAME', key, key .. '/' .. bound)
-    set_call('ZADD', key .. '/', '0', bound)
-    count_in_buckets(key, card)
+-- Adds a member.
+local function add_one(key, member)
+  local bucket, bound = bucket_of(key, member)
+  if not bound then
+    set_call('ZADD', key, '0', member)
+    local card = set_call('ZCARD', key)
+    if card >= FULL then
+      make_bucket(key, card)
+    end
+    return
   end
-  -- They need not be above the new bound.
-  if count > FULL then set_add(key, { unpack(members, FULL + 1, count) }) end
+  if set_call('ZCARD', bucket) >= CROWDED then
+    divide(key, bucket)
+    bucket = bucket_of(key, member)
+  end
+  count_in_buckets(key, set_call('ZADD', bucket, '0', member))
 end
 
 -- Adds members to the bucket that all of them belong to.
 local function add_to_bucket(key, bucket, members)
-  local card, count = set_call('ZCARD', bucket), #members
-  if card + count <= CROWDED then
+  local count = #members
+  if set_call('ZCARD', bucket) + count <= CROWDED then
     count_in_buckets(key, put_into(bucket, members, 1, count))
     return
   end
   -- One by one: each may crowd the bucket that it belongs to.
-  for at = 1, count do
-    local own = bucket_of(key, members[at])
-    if set_call('ZCARD', own) >= CROWDED then
-      divide(key, own)
-      own = bucket_of(key, members[at])
-    end
-    count_in_buckets(key, put_into(own, members, at, at))
+  for at = 1, count do add_one(key, members[at]) end
+end
+
+-- Adds members that are above all bounds.
+local function append(key, members)
+  put_into(key, members, 1, #members)
+  local card = set_call('ZCARD', key)
+  if card >= FULL then
+    make_bucket(key, card)
   end
 end
 
--- Adds members.
-function set_add(key, members)
+-- Adds members, at most FULL.
+local function add_some(key, members)
   local last_bound = set_call('ZREVRANGE', key .. '/', '0', '0')[1]
   if not last_bound then return append(key, members) end
-  local above, buckets, by_bucket = {}, {}, {}
+  local above, by_bucket = {}, {}
   for at = 1, #members do
     local member = members[at]
     if is_behind(member, last_bound) then
@@ -111,16 +124,26 @@ function set_add(key, members)
     else
       local bucket = bucket_of(key, member)
       local here = by_bucket[bucket]
-      if not here then
-        here = {}
-        by_bucket[bucket] = here
-        buckets[#buckets + 1] = bucket
+      if here then
+        here[#here + 1] = member
+      else
+        by_bucket[bucket] = { member }
       end
-      here[#here + 1] = member
     end
   end
-  for at = 1, #buckets do add_to_bucket(key, buckets[at], by_bucket[buckets[at]]) end
+  for bucket, here in pairs(by_bucket) do add_to_bucket(key, bucket, here) end
   if #above > 0 then append(key, above) end
+end
+
+-- Adds members.
+local function set_add(key, members)
+  local count = #members
+  if count == 1 then return add_one(key, members[1]) end
+  if count <= FULL then return add_some(key, members) end
+  -- Those behind the first need not be above the bound that these give.
+  for first = 1, count, FULL do
+    add_some(key, { unpack(members, first, math.min(first + FULL - 1, count)) })
+  end
 end
 
 -- Moves the members of a bucket into the one behind it, or into the tail.
@@ -150,6 +173,28 @@ local function look_for_neighbour(key, bound, card)
   return card + card_before <= UNITED and unite(key, before, card_before, bound)
 end
 
+-- Looks after a bucket that members have left. Returns true if it was united with a
+-- neighbour.
+local function tidy(key, bucket, bound)
+  local card = set_call('ZCARD', bucket)
+  if card > SPARSE then return false end
+  if card == 0 then
+    drop_bucket(key, bound)
+    return false
+  end
+  return look_for_neighbour(key, bound, card)
+end
+
+-- Removes a member; returns 1 if there was one, else 0.
+local function remove_one(key, member)
+  if set_call('ZREM', key, member) == 1 then return 1 end
+  local bucket, bound = bucket_of(key, member)
+  if not bound or set_call('ZREM', bucket, member) == 0 then return 0 end
+  count_in_buckets(key, -1)
+  tidy(key, bucket, bound)
+  return 1
+end
+
 -- Removes members from a tail or bucket; returns how many there were.
 local function take_from(bucket, members)
   local count = #members
@@ -166,18 +211,16 @@ end
 -- belongs to is asked once, for all members.
 local function set_remove(key, members)
   local count = #members
+  if count == 1 then return remove_one(key, members[1]) end
   local removed = take_from(key, members)
   if removed == count then return removed end
   -- Those above all bounds were in the tail, if anywhere: one look is cheaper than many.
-  local last_bound
-  if count > 1 then
-    last_bound = set_call('ZREVRANGE', key .. '/', '0', '0')[1]
-    if not last_bound then return removed end
-  end
+  local last_bound = set_call('ZREVRANGE', key .. '/', '0', '0')[1]
+  if not last_bound then return removed end
   local asked = { [key] = true }
   for at = 1, count do
     local bucket, bound = key, nil
-    if not last_bound or not is_behind(members[at], last_bound) then
+    if not is_behind(members[at], last_bound) then
       bucket, bound = bucket_of(key, members[at])
     end
     if not asked[bucket] then
@@ -186,14 +229,8 @@ local function set_remove(key, members)
       removed = removed + here
       if bound and here > 0 then
         count_in_buckets(key, -here)
-        local card = set_call('ZCARD', bucket)
-        if card == 0 then
-          drop_bucket(key, bound)
-        elseif card <= SPARSE then
-          local is_united = look_for_neighbour(key, bound, card)
-          -- Members may be in a bucket that was asked before they came.
-          if is_united then asked = {} end
-        end
+        -- Members may be in a bucket that was asked before they came.
+        if tidy(key, bucket, bound) then asked = {} end
       end
     end
     if removed == count then break end

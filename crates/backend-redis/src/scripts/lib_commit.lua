@@ -93,7 +93,7 @@ local function made(id, h, lock, chain, offer, wanted)
   local fence, stamp, record, promoted = 0, 0, NOTHING, NOTHING
   local own, next_record
   if lock == TAKE then
-    local held = call('HGET', LOCKS, id)
+    local held = call('HGET', prefix .. LOCKS, id)
     if held then fence = number(sub(held, 17, 24)) end
   end
   if offer == ADD then
@@ -101,7 +101,7 @@ local function made(id, h, lock, chain, offer, wanted)
   end
   if wanted == YES then record, own = 'r', h end
   if chain == LEAVE then
-    local head = call('ZRANGE', CHAIN .. sub(h, 42, 57), '0', '0')[1]
+    local head = call('ZRANGE', prefix .. CHAIN .. sub(h, 42, 57), '0', '0')[1]
     next_record = head and read_record(head)
     local entry = next_record and stamp_in_outbox(head, next_record)
     if entry then promoted = promotion_of(head, entry) else next_record = nil end
@@ -113,7 +113,7 @@ end
 local locks = {}
 local function read_locks(ids)
   if #ids == 0 then return end
-  for at, held in ipairs(call('HMGET', LOCKS, unpack(ids))) do locks[ids[at]] = held end
+  for at, held in ipairs(call('HMGET', prefix .. LOCKS, unpack(ids))) do locks[ids[at]] = held end
 end
 
 -- Returns true if a commit with these codes needs to see the lock.
@@ -126,7 +126,7 @@ local function must_pass(lock) return lock ~= TAKE end
 -- A full server refuses a script whose first write may need room, and lets all
 -- that follow pass. This write needs none, and changes nothing.
 -- Seldom: made where it is called.
-local function insist() call('HDEL', LOCKS, '') end
+local function insist() call('HDEL', prefix .. LOCKS, '') end
 
 -- Returns nothing, the record as far as it was read, and the lock that was read, if
 -- the commit at `at` can be made; else its answer, with the records that follow:
@@ -139,7 +139,7 @@ local function check(at)
   local h
   if wanted == YES then h = read_record(id) else h = read_front(id) end
   if not h then
-    local tombstone = remove == REMOVE and call('GET', TOMBSTONE .. id)
+    local tombstone = remove == REMOVE and call('GET', prefix .. TOMBSTONE .. id)
     if tombstone and sub(tombstone, 1, 8) == sub(name, 9) then
       return done(0, 0, NOTHING, NOTHING)
     end
@@ -155,7 +155,7 @@ local function check(at)
   local held
   if asks_for_lock(guard, lock) then
     held = locks[id]
-    if held == nil or touched[id] then held = call('HGET', LOCKS, id) end
+    if held == nil or touched[id] then held = call('HGET', prefix .. LOCKS, id) end
   end
   if guard == HOLDER then
     if not held or sub(held, 1, 24) ~= ARGV[at + 5] then return 'F' end
@@ -167,7 +167,7 @@ local function check(at)
 
   if chain == REQUIRE_HEAD or chain == HOLD then
     local chained = sub(h, 42, 57)
-    if chained ~= NO_CHAIN and call('ZRANGE', CHAIN .. chained, '0', '0')[1] ~= id then
+    if chained ~= NO_CHAIN and call('ZRANGE', prefix .. CHAIN .. chained, '0', '0')[1] ~= id then
       remove_offer(id, h)
       return 'N'
     end
@@ -188,7 +188,7 @@ local BEHIND = 255
 
 -- Seldom: made where it is called.
 local function add_to_history(id, entries)
-  local key, place, at = RECORD .. id .. HISTORY, byte(entries), 2
+  local key, place, at = prefix .. RECORD .. id .. HISTORY, byte(entries), 2
   while at <= #entries do
     local entry
     entry, at = struct.unpack('>I4c0', entries, at)
@@ -210,7 +210,7 @@ local ASIDE = '5'
 
 -- Seldom: made where it is called.
 local function keep_output(id, packed)
-  local key = RECORD .. id .. OUTPUT
+  local key = prefix .. RECORD .. id .. OUTPUT
   local last, at = struct.unpack('>I4c0', packed, 2)
   local front, place = sub(packed, at), sub(packed, 1, 1)
   local index = decimal(byte(place))
@@ -241,7 +241,7 @@ local function write(at, h, held)
   local key_of_chain, head, second
   local chained = sub(h, 42, 57)
   if chained ~= NO_CHAIN and (chain == LEAVE or offer == ADD) then
-    key_of_chain = CHAIN .. chained
+    key_of_chain = prefix .. CHAIN .. chained
     head, second = unpack(call('ZRANGE', key_of_chain, '0', '1'))
   end
   local next_record
@@ -312,7 +312,7 @@ local function write(at, h, held)
 
   if remove == REMOVE then
     write_gathered()
-    local key = RECORD .. id
+    local key = prefix .. RECORD .. id
     call('DEL', key, key .. HISTORY, key .. OUTPUT, unpack(keys_of_parts(id, h)))
     remove_from_index(was, id)
     leave_indexes(id, h)
@@ -322,7 +322,7 @@ local function write(at, h, held)
     remove_from_ends(id, h)
     later(id, 'ZREM', NOTICES, id)
     local seconds = math.max(TOMBSTONE_SECONDS, tonumber(ARGV[at + 9]) or 0)
-    call('SET', TOMBSTONE .. id, sub(name, 9) .. sub(h, 17, 32), 'EX', decimal(seconds))
+    call('SET', prefix .. TOMBSTONE .. id, sub(name, 9) .. sub(h, 17, 32), 'EX', decimal(seconds))
   else
     if was ~= is then
       remove_from_index(was, id)

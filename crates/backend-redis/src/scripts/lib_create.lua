@@ -25,17 +25,31 @@
 local MOST_ASKED = 500
 
 -- Returns true if none of these operations has a record or a tombstone. Each
--- has `step` arguments: its partition, then those of create().
+-- has `step` arguments: its partition, then those of create(). The same question shows that
+-- their partitions have neither pauses nor kinds of indexes that are switched off.
 local function all_are_new(step)
+  local asked = {}
   for start = 1, #ARGV, MOST_ASKED * step do
-    local keys = {}
+    local keys, count, others = {}, 0, {}
     for at = start, math.min(#ARGV, start + (MOST_ASKED - 1) * step), step do
-      turn_to(tonumber(ARGV[at]))
-      local id = ARGV[at + 1]
-      keys[#keys + 1] = RECORD .. id
-      keys[#keys + 1] = TOMBSTONE .. id
+      local partition, id = ARGV[at], ARGV[at + 1]
+      turn_to(partition)
+      if not asked[partition] then
+        asked[partition] = true
+        others[#others + 1] = partition
+      end
+      keys[count + 1], keys[count + 2] = prefix .. RECORD .. id, prefix .. TOMBSTONE .. id
+      count = count + 2
     end
-    if call('EXISTS', unpack(keys)) ~= 0 then return false end
+    for at = 1, #others do
+      turn_to(others[at])
+      keys[count + 2 * at - 1], keys[count + 2 * at] = prefix .. PAUSES, prefix .. INDEX .. OFF
+    end
+    if call('EXISTS', unpack(keys)) == 0 then
+      for at = 1, #others do has_pauses[others[at]], switched_off[others[at]] = false, {} end
+    elseif call('EXISTS', unpack(keys, 1, count)) ~= 0 then
+      return false
+    end
   end
   return true
 end
@@ -56,7 +70,7 @@ local function create(at, is_new)
   local id, record, data, due, offer, key =
     ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4], ARGV[at + 5]
   if key ~= '' then
-    local name, content = RESERVATION .. sub(key, 1, 16), sub(key, 17)
+    local name, content = prefix .. RESERVATION .. sub(key, 1, 16), sub(key, 17)
     local held = call('GET', name)
     if held then
       if sub(held, 17) ~= content then return 'K' end
@@ -73,7 +87,7 @@ local function create(at, is_new)
       return 'N' .. id .. sub(h, 25, 32) .. pack(stamp_in_outbox(id, h) or 0)
     end
     -- Its first try may be so long ago that it has run and was removed since.
-    local tombstone = call('GET', TOMBSTONE .. id)
+    local tombstone = call('GET', prefix .. TOMBSTONE .. id)
     if tombstone and sub(tombstone, 9, 16) == sub(record, 17, 24) then
       return 'N' .. id .. sub(tombstone, 17, 24) .. pack(0)
     end
@@ -85,8 +99,8 @@ local function create(at, is_new)
   local chain = sub(record, 42, 57)
   local head = true
   if chain ~= NO_CHAIN then
-    call('ZADD', CHAIN .. chain, decimal(sequence), id)
-    head = call('ZCARD', CHAIN .. chain) == 1
+    call('ZADD', prefix .. CHAIN .. chain, decimal(sequence), id)
+    head = call('ZCARD', prefix .. CHAIN .. chain) == 1
   end
   if due ~= '' then later(id, 'ZADD', DUE, due, id) end
   add_to_index(sub(record, 41, 41), id)
@@ -105,9 +119,10 @@ local function create(at, is_new)
   if next(kinds_off()) then
     record = with_kinds_on(record)
   end
-  call('SET', RECORD .. id, record)
-  call('SETRANGE', RECORD .. id, '24', scope and pack(sequence) .. scope or numbers)
-  if data ~= '' then call('SET', RECORD .. id .. DATA, data) end
+  local name = prefix .. RECORD .. id
+  call('SET', name, record)
+  call('SETRANGE', name, '24', scope and pack(sequence) .. scope or numbers)
+  if data ~= '' then call('SET', name .. DATA, data) end
   enter_indexes(id, record)
   usage.count_new(id, record, data, head and chain ~= NO_CHAIN)
   return 'N' .. id .. numbers

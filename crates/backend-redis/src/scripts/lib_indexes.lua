@@ -22,14 +22,14 @@ local BY_STATUS = { m = 1, u = 2 }
 local TOKEN = 't'
 local OFF = 'off'
 
--- The kinds that are switched off, by prefix: transact.lua turns to several.
+-- The kinds that are switched off, by partition.
 local switched_off = {}
 local function kinds_off()
-  local off = switched_off[INDEX]
+  local off = switched_off[place]
   if not off then
     off = {}
-    for _, letter in ipairs(call('SMEMBERS', INDEX .. OFF)) do off[letter] = true end
-    switched_off[INDEX] = off
+    for _, letter in ipairs(call('SMEMBERS', prefix .. INDEX .. OFF)) do off[letter] = true end
+    switched_off[place] = off
   end
   return off
 end
@@ -70,25 +70,25 @@ end
 
 -- The layout of an index is known in these four functions.
 local function add_to_further(name, hash, id)
-  change_set(id, set_adds, INDEX .. name, hash .. id, true)
+  add_later(id, INDEX .. name, hash .. id, true)
 end
 
 local function remove_from_further(name, hash, id)
-  change_set(id, set_removes, INDEX .. name, hash .. id, true)
+  remove_later(id, INDEX .. name, hash .. id, true)
 end
 
 -- Returns ids, newest first: those below `upper`, and from `lower` on. Both are
 -- the first bytes of an id; an empty `upper` stands for no bound.
 local function newest_in_further(name, hash, upper, lower, count)
   local max = upper == '' and '[' .. hash .. ('\255'):rep(16) or '(' .. hash .. upper
-  local entries = set_range_down(INDEX .. name, max, '[' .. hash .. lower, count)
+  local entries = set_range_down(prefix .. INDEX .. name, max, '[' .. hash .. lower, count)
   for at, entry in ipairs(entries) do entries[at] = sub(entry, HASH + 1) end
   return entries
 end
 
 -- About how many.
 local function size_of_further(name, hash)
-  return set_count(INDEX .. name, '[' .. hash, '[' .. hash .. ('\255'):rep(16))
+  return set_count(prefix .. INDEX .. name, '[' .. hash, '[' .. hash .. ('\255'):rep(16))
 end
 
 -- Enters an operation into the indexes of its keys.

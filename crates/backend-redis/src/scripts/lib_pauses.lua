@@ -9,7 +9,7 @@
 -- An operation that is held has the scope in the place of its last stamp in `h`.
 -- So entry_of() is its entry in the held set, and no other read tells it.
 
--- True if a partition has pauses, by their key: transact.lua turns to several.
+-- True if a partition has pauses, by partition.
 local has_pauses = {}
 local now_ms
 
@@ -17,15 +17,15 @@ local now_ms
 -- out that a partition has no pauses, once in a script.
 local function paused_scope(scopes)
   if scopes == '' then return nil end
-  local any = has_pauses[PAUSES]
+  local any = has_pauses[place]
   if any == nil then
-    any = call('EXISTS', PAUSES) == 1
-    has_pauses[PAUSES] = any
+    any = call('EXISTS', prefix .. PAUSES) == 1
+    has_pauses[place] = any
   end
   if not any then return nil end
   local keys = {}
   for at = 1, #scopes, 8 do keys[#keys + 1] = sub(scopes, at, at + 7) end
-  for at, ends in ipairs(call('HMGET', PAUSES, unpack(keys))) do
+  for at, ends in ipairs(call('HMGET', prefix .. PAUSES, unpack(keys))) do
     if ends == '0' then return keys[at] end
     if ends then
       if not now_ms then
@@ -39,7 +39,7 @@ local function paused_scope(scopes)
 end
 
 -- Seldom: made where it is called.
-local function add_to_held(id, scope) change_set(id, set_adds, HELD, scope .. id) end
+local function add_to_held(id, scope) add_later(id, HELD, scope .. id) end
 
 -- Holds an operation, unless a scope that is paused holds it already.
 -- Seldom: made where it is called.

@@ -19,7 +19,7 @@ local function rewrite(id, before_lengths, behind_lengths, report)
   local place = high * 256 + low
   report = report or sub(record, place - kept_high * 256 - kept_low + 1, place)
   local new_place = #before_lengths + 4 + #behind_lengths + SPARE + #report
-  call('SET', RECORD .. id, before_lengths .. lengths(new_place, #report) .. behind_lengths
+  call('SET', prefix .. RECORD .. id, before_lengths .. lengths(new_place, #report) .. behind_lengths
     .. ('\0'):rep(SPARE) .. report .. sub(record, place + 1))
 end
 
@@ -29,7 +29,7 @@ local function write_h(id, h, fields, keys, header)
   local high, low, kept_high, kept_low = byte(h, 60, 63)
   local kept = kept_high * 256 + kept_low
   if 63 + #keys + #header + kept <= high * 256 + low then
-    call('SETRANGE', RECORD .. id, '0', fields .. sub(h, 58, 63) .. keys .. header)
+    call('SETRANGE', prefix .. RECORD .. id, '0', fields .. sub(h, 58, 63) .. keys .. header)
   else
     rewrite(id, fields .. sub(h, 58, 59), keys .. header)
   end
@@ -40,7 +40,7 @@ end
 -- that is nil stays, and one that is '' is removed.
 -- Seldom: made where it is called.
 local function write_parts(id, parts, report, checkpoint)
-  local key = RECORD .. id
+  local key = prefix .. RECORD .. id
   local has_report, has_checkpoint = parts % 4 >= REPORT_PART, parts >= CHECKPOINT_PART
   if report then
     call('SET', key .. REPORT, report)
@@ -79,7 +79,7 @@ local function write_h_and_report(id, h, fields, keys, header, report, checkpoin
   if parts > 0 or outside or checkpoint ~= '' then
     parts = write_parts(id, parts, outside, checkpoint)
   end
-  call('SETRANGE', RECORD .. id, '0', fields .. sub(h, 58, 58) .. string.char(parts)
+  call('SETRANGE', prefix .. RECORD .. id, '0', fields .. sub(h, 58, 58) .. string.char(parts)
     .. sub(h, 60, 61) .. struct.pack('>I2', #report) .. keys .. header
     .. ('\0'):rep(spare) .. report)
 end

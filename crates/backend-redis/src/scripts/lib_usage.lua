@@ -57,16 +57,16 @@ do
   function usage.bytes_of_report(id, h)
     local parts, _, _, high, low = byte(h, 59, 63)
     local bytes = high * 256 + low
-    if parts % 4 >= 2 then bytes = bytes + call('STRLEN', RECORD .. id .. REPORT) end
-    if parts >= 4 then bytes = bytes + call('STRLEN', RECORD .. id .. CHECKPOINT) end
+    if parts % 4 >= 2 then bytes = bytes + call('STRLEN', prefix .. RECORD .. id .. REPORT) end
+    if parts >= 4 then bytes = bytes + call('STRLEN', prefix .. RECORD .. id .. CHECKPOINT) end
     return bytes
   end
 
   -- The bytes of an operation without its report and its checkpoint.
   function usage.bytes_of_body(id, h)
     local parts, high, low = byte(h, 59, 61)
-    local bytes = call('STRLEN', RECORD .. id) - (high * 256 + low) + OPERATION_BYTES
-    if parts % 2 >= 1 then bytes = bytes + call('STRLEN', RECORD .. id .. DATA) end
+    local bytes = call('STRLEN', prefix .. RECORD .. id) - (high * 256 + low) + OPERATION_BYTES
+    if parts % 2 >= 1 then bytes = bytes + call('STRLEN', prefix .. RECORD .. id .. DATA) end
     return bytes
   end
 
@@ -181,7 +181,7 @@ do
   function usage.write()
     for at, changes in pairs(changes_by_place) do
       turn_to(at)
-      write_partition(KEYS[at] .. USAGE, changes, creates_by_place[at] or {})
+      write_partition(prefix .. USAGE, changes, creates_by_place[at] or {})
     end
   end
 end

@@ -16,7 +16,7 @@ local hash, wanted = ARGV[1], ARGV[5]
 local locked = {}
 if wanted ~= NOWHERE then
   local key = wanted .. hash
-  for _, id in ipairs(call('HKEYS', LOCKS)) do
+  for _, id in ipairs(call('HKEYS', prefix .. LOCKS)) do
     local h = read_front(id)
     local keys = h and keys_in(h) or ''
     for at = 4, #keys, KEY do

@@ -8,7 +8,7 @@
 -- Returns {ids and their last stamps (16 + 8 bytes each), the last member that was
 --          looked at, or '' if there are no more}
 local most = tonumber(ARGV[2])
-local members = set_range(OFFERED_SET, ARGV[1], '+', most + 1)
+local members = set_range(prefix .. OFFERED_SET, ARGV[1], '+', most + 1)
 local found = {}
 for at = 1, math.min(#members, most) do
   local id = sub(members[at], -16)

@@ -26,12 +26,12 @@ local now = time[1] * 1000000 + time[2]
 local newest = math.max(now - tonumber(ARGV[1]), 0)
 -- A tick in the future shows that the clock was set back. Stamps tell no age
 -- then; all entries too early is better than one entry not for hours.
-if tonumber(call('GET', TICK) or 0) > now + 1000000 then newest = 2 ^ 53 end
+if tonumber(call('GET', prefix .. TICK) or 0) > now + 1000000 then newest = 2 ^ 53 end
 
 local function stamp_in(entry) return sub(entry, -24, -17) end
 
-local found, place = flows_in(OUTBOX, ARGV[3], '+', math.min(most, MOST_FLOWS))
-local next_flow = place and set_range(OUTBOX, place, '+', 1)[1] and found[#found][1] or ''
+local found, place = flows_in(prefix .. OUTBOX, ARGV[3], '+', math.min(most, MOST_FLOWS))
+local next_flow = place and set_range(prefix .. OUTBOX, place, '+', 1)[1] and found[#found][1] or ''
 local old = {}
 for _, flow in ipairs(found) do
   if number(stamp_in(flow[2])) <= newest then old[#old + 1] = flow[1] end
@@ -41,7 +41,7 @@ local share = math.max(math.floor(most / math.max(#old, 1)), 1)
 local lists, more = {}, {}
 for at, flow in ipairs(old) do
   local bytes = bytes_of_flow(flow)
-  local list = set_range(OUTBOX, '[' .. bytes .. (begins[flow] or ''),
+  local list = set_range(prefix .. OUTBOX, '[' .. bytes .. (begins[flow] or ''),
     '(' .. bytes .. pack(newest + 1), share + 1)
   more[at] = #list > share
   if more[at] then list[share + 1] = nil end

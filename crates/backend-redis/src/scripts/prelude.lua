@@ -84,30 +84,17 @@ local last
 -- has turned to.
 local most = 1
 
-local RECORD, CHAIN, INDEX, DUE, OUTBOX, LOCKS, TICK, TOMBSTONE, ENDS, NOTICES, RESERVATION
-local HELD, PAUSES, OFFERED_SET
+-- Names of keys, behind the prefix of the partition.
+local RECORD, CHAIN, INDEX, DUE = 'op:', 'chain:', 'index:', 'due'
+local OUTBOX, OFFERED_SET, HELD, PAUSES = 'dispatch', 'offered', 'held', 'pauses'
+local LOCKS, TICK, TOMBSTONE, ENDS = 'locks', 'tick', 'gone:', 'ended:'
+local NOTICES, RESERVATION = 'notices', 'key:'
 
--- Turns to the partition at this place in KEYS. Each has a tick of its own.
-local lasts, names, place = {}, {}, 0
-local function turn_to(partition)
-  if partition == place then return end
-  lasts[place] = last
-  place, last = partition, lasts[partition]
-  local known = names[partition]
-  if not known then
-    local prefix = KEYS[partition]
-    known = {
-      prefix .. 'op:', prefix .. 'chain:', prefix .. 'index:',
-      prefix .. 'due', prefix .. 'dispatch', prefix .. 'locks', prefix .. 'tick',
-      prefix .. 'gone:', prefix .. 'ended:', prefix .. 'notices', prefix .. 'key:',
-      prefix .. 'held', prefix .. 'pauses', prefix .. 'offered',
-    }
-    names[partition] = known
-  end
-  RECORD, CHAIN, INDEX, DUE, OUTBOX, LOCKS, TICK, TOMBSTONE, ENDS, NOTICES, RESERVATION,
-    HELD, PAUSES, OFFERED_SET = unpack(known)
-end
-turn_to(1)
+-- The prefix, and the place in KEYS, of the partition that the script has turned to. The
+-- place is written as in the arguments.
+local prefix, place = KEYS[1], '1'
+-- The last number that was taken of the tick of each other partition.
+local lasts = {}
 
 -- The one index whose operations may be offered.
 local OFFERED = '0'
@@ -168,9 +155,12 @@ local function tick()
       micros = seconds * 1000000 + time[2]
     end
     last = micros - 1
-    local before = tonumber(call('GET', TICK) or 0)
-    if before > last then last = before end
-    call('SET', TICK, decimal(last + most))
+    local key = prefix .. TICK
+    local before = tonumber(call('SET', key, decimal(last + most), 'GET') or 0)
+    if before > last then
+      last = before
+      call('SET', key, decimal(last + most))
+    end
   end
   last = last + 1
   return last
@@ -193,12 +183,16 @@ end
 --
 -- Records and chains are not gathered: the next item may read them.
 local gathered, commands, command_count = {}, {}, 0
--- Of the sets in buckets: the members to add and to remove, by key.
-local set_keys, set_adds, set_removes = {}, {}, {}
+-- Of the sets in buckets: the members to add and to remove, by name.
+local set_names, set_adds, set_removes = {}, {}, {}
+-- The sets whose members are not counted.
+local uncounted = {}
 -- The operations that this script has changed.
 local touched = {}
 -- Arguments in one command: far below what Lua can unpack.
 local MOST_GATHERED = 1000
+-- True if the script has one item: there is nothing to gather with then.
+local is_alone
 
 local function write_gathered()
   for at = 1, command_count do
@@ -206,29 +200,44 @@ local function write_gathered()
     call(unpack(arguments, 1, arguments.count))
   end
   if command_count > 0 then gathered, commands, command_count = {}, {}, 0 end
-  for at = 1, #set_keys do
-    local key = set_keys[at]
-    local removes, adds = set_removes[key], set_adds[key]
+  local count = #set_names
+  if count == 0 then return end
+  for at = 1, count do
+    local name = set_names[at]
+    local key, removes, adds = prefix .. name, set_removes[name], set_adds[name]
+    counts_members = not uncounted[name]
     if removes then set_remove(key, removes) end
     if adds then set_add(key, adds) end
-    set_removes[key], set_adds[key] = nil, nil
   end
-  if #set_keys > 0 then set_keys = {} end
+  set_names, set_adds, set_removes = {}, {}, {}
 end
 
--- Gathers `command` with `key` and, for this operation, `first` and perhaps
+-- Turns to the partition at this place in KEYS. Each has a tick of its own. What was
+-- gathered is written, as it has names without the prefix.
+local function turn_to(partition)
+  if partition == place then return end
+  write_gathered()
+  lasts[place] = last
+  place, last, prefix = partition, lasts[partition], KEYS[tonumber(partition)]
+end
+
+-- Gathers `command` with the key of this name and, for this operation, `first` and perhaps
 -- `second`.
-local function later(id, command, key, first, second)
+local function later(id, command, name, first, second)
   touched[id] = true
-  local by_key = gathered[command]
-  if not by_key then
-    by_key = {}
-    gathered[command] = by_key
+  if is_alone then
+    if second then return call(command, prefix .. name, first, second) end
+    return call(command, prefix .. name, first)
   end
-  local arguments = by_key[key]
+  local by_name = gathered[command]
+  if not by_name then
+    by_name = {}
+    gathered[command] = by_name
+  end
+  local arguments = by_name[name]
   if not arguments or arguments.count > MOST_GATHERED then
-    arguments = { command, key, count = 2 }
-    by_key[key] = arguments
+    arguments = { command, prefix .. name, count = 2 }
+    by_name[name] = arguments
     command_count = command_count + 1
     commands[command_count] = arguments
   end
@@ -241,18 +250,43 @@ local function later(id, command, key, first, second)
   arguments.count = count
 end
 
--- Gathers a change of a set in buckets; `is_uncounted` if no script asks for its
--- number of members.
-local function change_set(id, changes, key, member, is_uncounted)
+-- Gathers a member that a set in buckets is to have, by the name of the set;
+-- `is_uncounted` if no script asks for its number of members.
+local function add_later(id, name, member, is_uncounted)
   touched[id] = true
-  if is_uncounted then uncounted[key] = true end
-  local members = changes[key]
+  if is_alone then
+    counts_members = not is_uncounted
+    return add_one(prefix .. name, member)
+  end
+  local members = set_adds[name]
   if members then
     members[#members + 1] = member
     return
   end
-  if not (set_adds[key] or set_removes[key]) then set_keys[#set_keys + 1] = key end
-  changes[key] = { member }
+  set_adds[name] = { member }
+  if not set_removes[name] then
+    set_names[#set_names + 1] = name
+    uncounted[name] = is_uncounted
+  end
+end
+
+-- Likewise, a member to be removed.
+local function remove_later(id, name, member, is_uncounted)
+  touched[id] = true
+  if is_alone then
+    counts_members = not is_uncounted
+    return remove_one(prefix .. name, member)
+  end
+  local members = set_removes[name]
+  if members then
+    members[#members + 1] = member
+    return
+  end
+  set_removes[name] = { member }
+  if not set_adds[name] then
+    set_names[#set_names + 1] = name
+    uncounted[name] = is_uncounted
+  end
 end
 
 -- Must be called before gathered parts of an operation are read, and before a
@@ -267,29 +301,29 @@ end
 -- Returns the start of a record, or false if there is no such record. The fields
 -- and the keys are within it.
 local function read_front(id)
-  local front = call('GETRANGE', RECORD .. id, '0', FRONT_END)
+  local front = call('GETRANGE', prefix .. RECORD .. id, '0', FRONT_END)
   return front ~= '' and front
 end
 
 -- Returns a record, or false if there is none: with its body, of which large data
 -- are in a key of its own. So it is short, whatever the payload.
-local function read_record(id) return call('GET', RECORD .. id) end
+local function read_record(id) return call('GET', prefix .. RECORD .. id) end
 
 -- Returns a record up to its body, and perhaps some bytes more; or false if there
 -- is none.
 -- Seldom: made where it is called.
 local function read_h(id)
-  local h = call('GETRANGE', RECORD .. id, '0', '255')
+  local h = call('GETRANGE', prefix .. RECORD .. id, '0', '255')
   if h == '' then return false end
   local high, low = byte(h, 60, 61)
   if high == 0 then return h end
-  return call('GETRANGE', RECORD .. id, '0', decimal(high * 256 + low - 1))
+  return call('GETRANGE', prefix .. RECORD .. id, '0', decimal(high * 256 + low - 1))
 end
 
 -- The parts of a record that are in keys of their own; `h` may be its start.
 -- Seldom: made where it is called.
 local function keys_of_parts(id, h)
-  local key, parts, keys = RECORD .. id, byte(h, 59), {}
+  local key, parts, keys = prefix .. RECORD .. id, byte(h, 59), {}
   if parts % 2 >= 1 then keys[1] = key .. DATA end
   if parts % 4 >= 2 then keys[#keys + 1] = key .. REPORT end
   if parts >= 4 then keys[#keys + 1] = key .. CHECKPOINT end
@@ -297,11 +331,11 @@ local function keys_of_parts(id, h)
 end
 
 local function add_to_index(name, id)
-  if name ~= NOWHERE then change_set(id, set_adds, INDEX .. name, id) end
+  if name ~= NOWHERE then add_later(id, INDEX .. name, id) end
 end
 
 local function remove_from_index(name, id)
-  if name ~= NOWHERE then change_set(id, set_removes, INDEX .. name, id) end
+  if name ~= NOWHERE then remove_later(id, INDEX .. name, id) end
 end
 
 -- The entry of an operation with this `h` among the ends or in the held set.
@@ -317,48 +351,48 @@ end
 local function outbox_entry_of(id, h) return flow_of(h) .. entry_of(id, h) end
 
 local function add_to_outbox(id, h, stamp)
-  change_set(id, set_adds, OUTBOX, flow_of(h) .. pack(stamp) .. id)
+  add_later(id, OUTBOX, flow_of(h) .. pack(stamp) .. id)
 end
 
 -- The broker has confirmed the entry of an operation with this `h`.
 local function move_to_offered(id, h)
   local flow = flow_of(h)
-  change_set(id, set_removes, OUTBOX, flow .. sub(h, 33, 40) .. id)
-  change_set(id, set_adds, OFFERED_SET, flow .. id, true)
+  remove_later(id, OUTBOX, flow .. sub(h, 33, 40) .. id)
+  add_later(id, OFFERED_SET, flow .. id, true)
 end
 
 -- The stamp of the last offer, or the scope of the pause that holds it.
 local function place_of(h) return sub(h, 33, 40) end
 
-local function write_place(id, place) call('SETRANGE', RECORD .. id, '32', place) end
+local function write_place(id, place) call('SETRANGE', prefix .. RECORD .. id, '32', place) end
 
 local function is_held(h) return byte(h, 33) >= 128 end
 
 -- Takes an operation out of the outbox, the offered set or the held set.
 local function remove_offer(id, h)
   if is_held(h) then
-    change_set(id, set_removes, HELD, entry_of(id, h))
+    remove_later(id, HELD, entry_of(id, h))
     return
   end
   local flow = flow_of(h)
-  change_set(id, set_removes, OUTBOX, flow .. sub(h, 33, 40) .. id)
-  change_set(id, set_removes, OFFERED_SET, flow .. id, true)
+  remove_later(id, OUTBOX, flow .. sub(h, 33, 40) .. id)
+  remove_later(id, OFFERED_SET, flow .. id, true)
 end
 
 -- Returns the stamp of an operation's entry in the outbox, or nil.
 -- Seldom: made where it is called.
 local function stamp_in_outbox(id, h)
-  return set_has(OUTBOX, outbox_entry_of(id, h)) and number(sub(h, 33, 40)) or nil
+  return set_has(prefix .. OUTBOX, outbox_entry_of(id, h)) and number(sub(h, 33, 40)) or nil
 end
 
 local function add_to_ends(class, stamp, id)
-  change_set(id, set_adds, ENDS .. class, pack(stamp) .. id, true)
+  add_later(id, ENDS .. class, pack(stamp) .. id, true)
 end
 
 -- Seldom: made where it is called.
 local function remove_from_ends(id, h)
   local entry = entry_of(id, h)
-  for class in ('sut'):gmatch('.') do change_set(id, set_removes, ENDS .. class, entry, true) end
+  for class in ('sut'):gmatch('.') do remove_later(id, ENDS .. class, entry, true) end
 end
 
 -- Puts an operation into the outbox.

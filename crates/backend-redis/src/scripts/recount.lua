@@ -28,10 +28,10 @@ end
 
 local ids = {}
 for letter in ('013'):gmatch('.') do
-  local some = set_range(INDEX .. letter, from == '' and '-' or '(' .. from, '+', wanted)
+  local some = set_range(prefix .. INDEX .. letter, from == '' and '-' or '(' .. from, '+', wanted)
   for _, id in ipairs(some) do ids[#ids + 1] = id end
 end
-for _, id in ipairs(call('HKEYS', LOCKS)) do
+for _, id in ipairs(call('HKEYS', prefix .. LOCKS)) do
   if from == '' or is_behind(id, from) then ids[#ids + 1] = id end
 end
 table.sort(ids, function(one, other) return is_behind(other, one) end)
@@ -51,7 +51,7 @@ local function count_one(id, h)
     if is_series then count(organization .. 's', 1) end
   end
   local chain = sub(h, 42, 57)
-  if chain ~= NO_CHAIN and call('ZRANGE', CHAIN .. chain, '0', '0')[1] == id then
+  if chain ~= NO_CHAIN and call('ZRANGE', prefix .. CHAIN .. chain, '0', '0')[1] == id then
     count(organization .. 't', 1)
   end
 end
@@ -99,7 +99,7 @@ if not repairs then
     end
   end
   local digest =
-    redis.sha1hex(table.concat(usage_now, ' ') .. ' ' .. (call('GET', TICK) or ''))
+    redis.sha1hex(table.concat(usage_now, ' ') .. ' ' .. (call('GET', prefix .. TICK) or ''))
   return { last, has_more, counted, digest, flat, has_more == 0 and usage_now or {} }
 end
 

@@ -14,7 +14,7 @@ most = limit
 local from = ARGV[1] == '' and '-' or '(' .. ARGV[1] .. LAST_ID
 local count, scopes = 0, 0
 while count < limit do
-  local first = set_range(HELD, from, '+', 1)[1]
+  local first = set_range(prefix .. HELD, from, '+', 1)[1]
   if not first then break end
   local scope = sub(first, 1, 8)
   if paused_scope(scope) then
@@ -22,13 +22,13 @@ while count < limit do
     if scopes >= MOST_SCOPES then return { count, scope } end
     from = '(' .. scope .. LAST_ID
   else
-    for _, entry in ipairs(set_range(HELD, '[' .. scope, '[' .. scope .. LAST_ID, limit - count)) do
+    for _, entry in ipairs(set_range(prefix .. HELD, '[' .. scope, '[' .. scope .. LAST_ID, limit - count)) do
       local id = sub(entry, 9)
-      change_set(id, set_removes, HELD, entry)
+      remove_later(id, HELD, entry)
       local h = read_front(id)
       if h and place_of(h) == scope then
         local chain = sub(h, 42, 57)
-        local travels = chain == NO_CHAIN or call('ZRANGE', CHAIN .. chain, '0', '0')[1] == id
+        local travels = chain == NO_CHAIN or call('ZRANGE', prefix .. CHAIN .. chain, '0', '0')[1] == id
         if sub(h, 41, 41) == OFFERED and travels then
           put_on_offer(id, h, tick())
         else

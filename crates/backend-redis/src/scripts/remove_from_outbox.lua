@@ -8,7 +8,7 @@
 -- Returns how many operations had such a last offer
 local count = 0
 for at = 1, #ARGV, 2 do
-  turn_to(tonumber(ARGV[at]))
+  turn_to(ARGV[at])
   local entry = ARGV[at + 1]
   local id = sub(entry, 9)
   settle(id)

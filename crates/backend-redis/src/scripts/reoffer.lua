@@ -12,7 +12,7 @@ local h = read_front(id)
 -- If a pause holds it, its scope is in the place of the stamp.
 if not h or h:sub(41, 41) ~= OFFERED or h:sub(33, 40) ~= ARGV[2] then return 0 end
 local chain = h:sub(42, 57)
-if chain ~= NO_CHAIN and call('ZRANGE', CHAIN .. chain, '0', '0')[1] ~= id then return 0 end
+if chain ~= NO_CHAIN and call('ZRANGE', prefix .. CHAIN .. chain, '0', '0')[1] ~= id then return 0 end
 
 local stamp = stamp_after(ARGV[2]) + tonumber(ARGV[3])
 remove_offer(id, h)

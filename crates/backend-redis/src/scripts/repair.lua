@@ -54,7 +54,7 @@ end
 -- Enters an operation into its chain, at its place. The head stays the head while it
 -- runs: otherwise two of a token would run at the same time.
 local function enter_chain(id, h, place)
-  local key = CHAIN .. sub(h, 42, 57)
+  local key = prefix .. CHAIN .. sub(h, 42, 57)
   local head, score, _, next_score = unpack(call('ZRANGE', key, '0', '1', 'WITHSCORES'))
   local first = head and read_checked(head)
   if has_layout(first) and sub(first, 41, 41) == NOWHERE then
@@ -71,7 +71,7 @@ local function enter_chain(id, h, place)
 end
 
 local function leave_chain(id, chain)
-  local key = CHAIN .. chain
+  local key = prefix .. CHAIN .. chain
   local head = call('ZRANGE', key, '0', '0')[1]
   call('ZREM', key, id)
   if head == id then
@@ -82,10 +82,10 @@ local function leave_chain(id, chain)
 end
 
 local function give_lock(id, h)
-  local lock = call('HGET', LOCKS, id)
+  local lock = call('HGET', prefix .. LOCKS, id)
   if sub(h, 41, 41) ~= NOWHERE or (lock and #lock == BYTES_OF_LOCK) then return false end
   local numbers = struct.pack('>I8I8I8', tick(), 0, LEASE_WITHOUT_HOLDER)
-  call('HSET', LOCKS, id, NO_OWNER .. numbers .. '0')
+  call('HSET', prefix .. LOCKS, id, NO_OWNER .. numbers .. '0')
   return true
 end
 
@@ -108,14 +108,14 @@ end
 local function make(letter, id, h, argument)
   if letter == 'd' then
     if argument == '' then
-      call('ZREM', DUE, id)
+      call('ZREM', prefix .. DUE, id)
     elseif h then
-      call('ZADD', DUE, argument, id)
+      call('ZADD', prefix .. DUE, argument, id)
     end
     return true
   end
   if letter == 'w' then
-    change_set(id, set_removes, ENDS .. sub(argument, 1, 1), sub(argument, 2), true)
+    remove_later(id, ENDS .. sub(argument, 1, 1), sub(argument, 2), true)
     return true
   end
   if letter == 'm' then return leave_chain(id, argument) end
@@ -131,7 +131,7 @@ local function make(letter, id, h, argument)
   end
   if letter == 'x' then return enter_further(id, h, argument) end
   if letter == 'e' then
-    change_set(id, set_adds, ENDS .. argument, entry_of(id, h), true)
+    add_later(id, ENDS .. argument, entry_of(id, h), true)
     return true
   end
   if letter == 'l' then return give_lock(id, h) end

@@ -8,7 +8,7 @@
 --       5 'c': write the checkpoint, or remove it; '-': leave it alone
 -- Returns 1 if it is written, 0 if the caller does not hold the lock
 local id, report = ARGV[1], ARGV[3]
-local held = call('HGET', LOCKS, id)
+local held = call('HGET', prefix .. LOCKS, id)
 if not held or sub(held, 1, 24) ~= ARGV[2] then return 0 end
 local h = read_h(id)
 if not h then return 0 end
@@ -22,9 +22,9 @@ local was = parts
 parts = write_parts(id, parts, not inside and report or nil, ARGV[5] == 'c' and ARGV[4] or nil)
 local kept = inside and #report or 0
 if parts ~= was or kept ~= kept_high * 256 + kept_low then
-  call('SETRANGE', RECORD .. id, '58', string.char(parts) .. lengths(place, kept))
+  call('SETRANGE', prefix .. RECORD .. id, '58', string.char(parts) .. lengths(place, kept))
 end
-if kept > 0 then call('SETRANGE', RECORD .. id, decimal(place - kept), report) end
+if kept > 0 then call('SETRANGE', prefix .. RECORD .. id, decimal(place - kept), report) end
 if organization then
   usage.change(id, organization .. 'b', usage.bytes_of_report(id, read_front(id)) - before)
   usage.write()

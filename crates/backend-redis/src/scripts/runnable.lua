@@ -10,7 +10,7 @@
 local from, to = '[' .. ARGV[1], '(' .. ARGV[1] .. ('\255'):rep(28)
 local most, wanted = tonumber(ARGV[2]), tonumber(ARGV[3])
 local count, ids = 0, {}
-for _, key in ipairs({ OUTBOX, OFFERED_SET }) do
+for _, key in ipairs({ prefix .. OUTBOX, prefix .. OFFERED_SET }) do
   count = count + set_count_to(key, from, to, most)
   local flows = flows_in(key, from, to, wanted)
   local share = math.max(math.floor(wanted / math.max(#flows, 1)), 1)

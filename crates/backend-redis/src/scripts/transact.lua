@@ -30,7 +30,7 @@ local function transact()
   local checked = {}
   for item = 1, commits do
     local at = first_commit + (item - 1) * COMMIT
-    turn_to(tonumber(ARGV[at]))
+    turn_to(ARGV[at])
     local answer, one, other = check(at + 1)
     if answer and sub(answer, 1, 1) ~= 'D' then
       -- The check may have parked or held the operation.
@@ -48,7 +48,7 @@ local function transact()
   local created, committed = {}, {}
   for item = 1, creates do
     local at = first_create + (item - 1) * CREATE
-    turn_to(tonumber(ARGV[at]))
+    turn_to(ARGV[at])
     append_answer(created, create(at + 1))
   end
   for item = 1, commits do
@@ -57,7 +57,7 @@ local function transact()
     if answer then
       append_answer(committed, answer, one, other)
     else
-      turn_to(tonumber(ARGV[at]))
+      turn_to(ARGV[at])
       settle(ARGV[at + 1])
       -- Another commit of the transaction may have put it on offer since.
       local made_now, is_wanted, next_record = write_counted(at + 1, read_front(ARGV[at + 1]), other)
