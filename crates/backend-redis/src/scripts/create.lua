@@ -17,6 +17,6 @@ for at = 1, #ARGV, ITEM do
   append_answer(answers, create(at + 1, is_new))
 end
 write_gathered()
-usage.write()
+write_usage()
 if next(touched) then call('INCRBY', KEYS[#KEYS], '1') end
 return answers

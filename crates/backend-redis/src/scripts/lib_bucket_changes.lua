@@ -92,60 +92,6 @@ local function add_one(key, member)
   count_in_buckets(key, set_call('ZADD', bucket, '0', member))
 end
 
--- Adds members to the bucket that all of them belong to.
-local function add_to_bucket(key, bucket, members)
-  local count = #members
-  if set_call('ZCARD', bucket) + count <= CROWDED then
-    count_in_buckets(key, put_into(bucket, members, 1, count))
-    return
-  end
-  -- One by one: each may crowd the bucket that it belongs to.
-  for at = 1, count do add_one(key, members[at]) end
-end
-
--- Adds members that are above all bounds.
-local function append(key, members)
-  put_into(key, members, 1, #members)
-  local card = set_call('ZCARD', key)
-  if card >= FULL then
-    make_bucket(key, card)
-  end
-end
-
--- Adds members, at most FULL.
-local function add_some(key, members)
-  local last_bound = set_call('ZREVRANGE', key .. '/', '0', '0')[1]
-  if not last_bound then return append(key, members) end
-  local above, by_bucket = {}, {}
-  for at = 1, #members do
-    local member = members[at]
-    if is_behind(member, last_bound) then
-      above[#above + 1] = member
-    else
-      local bucket = bucket_of(key, member)
-      local here = by_bucket[bucket]
-      if here then
-        here[#here + 1] = member
-      else
-        by_bucket[bucket] = { member }
-      end
-    end
-  end
-  for bucket, here in pairs(by_bucket) do add_to_bucket(key, bucket, here) end
-  if #above > 0 then append(key, above) end
-end
-
--- Adds members.
-local function set_add(key, members)
-  local count = #members
-  if count == 1 then return add_one(key, members[1]) end
-  if count <= FULL then return add_some(key, members) end
-  -- Those behind the first need not be above the bound that these give.
-  for first = 1, count, FULL do
-    add_some(key, { unpack(members, first, math.min(first + FULL - 1, count)) })
-  end
-end
-
 -- Moves the members of a bucket into the one behind it, or into the tail.
 -- Returns true, as the caller does.
 -- Seldom: made where it is called.
@@ -195,45 +141,106 @@ local function remove_one(key, member)
   return 1
 end
 
--- Removes members from a tail or bucket; returns how many there were.
-local function take_from(bucket, members)
-  local count = #members
-  if count <= 1000 then return set_call('ZREM', bucket, unpack(members)) end
-  local removed = 0
-  for first = 1, count, 1000 do
-    removed = removed
-      + set_call('ZREM', bucket, unpack(members, first, math.min(first + 999, count)))
-  end
-  return removed
-end
-
--- Removes members; returns how many there were. Each bucket that a member
--- belongs to is asked once, for all members.
-local function set_remove(key, members)
-  local count = #members
-  if count == 1 then return remove_one(key, members[1]) end
-  local removed = take_from(key, members)
-  if removed == count then return removed end
-  -- Those above all bounds were in the tail, if anywhere: one look is cheaper than many.
-  local last_bound = set_call('ZREVRANGE', key .. '/', '0', '0')[1]
-  if not last_bound then return removed end
-  local asked = { [key] = true }
-  for at = 1, count do
-    local bucket, bound = key, nil
-    if not is_behind(members[at], last_bound) then
-      bucket, bound = bucket_of(key, members[at])
+-- Returns the functions that add several members to a set, and remove several. A call of
+-- one operation has no use for them.
+-- Seldom: made where it is called.
+local function for_several()
+  -- Adds members to the bucket that all of them belong to.
+  local function add_to_bucket(key, bucket, members)
+    local count = #members
+    if set_call('ZCARD', bucket) + count <= CROWDED then
+      count_in_buckets(key, put_into(bucket, members, 1, count))
+      return
     end
-    if not asked[bucket] then
-      asked[bucket] = true
-      local here = take_from(bucket, members)
-      removed = removed + here
-      if bound and here > 0 then
-        count_in_buckets(key, -here)
-        -- Members may be in a bucket that was asked before they came.
-        if tidy(key, bucket, bound) then asked = {} end
+    -- One by one: each may crowd the bucket that it belongs to.
+    for at = 1, count do add_one(key, members[at]) end
+  end
+
+  -- Adds members that are above all bounds.
+  local function append(key, members)
+    put_into(key, members, 1, #members)
+    local card = set_call('ZCARD', key)
+    if card >= FULL then
+      make_bucket(key, card)
+    end
+  end
+
+  -- Adds members, at most FULL.
+  local function add_some(key, members)
+    local last_bound = set_call('ZREVRANGE', key .. '/', '0', '0')[1]
+    if not last_bound then return append(key, members) end
+    local above, by_bucket = {}, {}
+    for at = 1, #members do
+      local member = members[at]
+      if is_behind(member, last_bound) then
+        above[#above + 1] = member
+      else
+        local bucket = bucket_of(key, member)
+        local here = by_bucket[bucket]
+        if here then
+          here[#here + 1] = member
+        else
+          by_bucket[bucket] = { member }
+        end
       end
     end
-    if removed == count then break end
+    for bucket, here in pairs(by_bucket) do add_to_bucket(key, bucket, here) end
+    if #above > 0 then append(key, above) end
   end
-  return removed
+
+  -- Adds members.
+  local function set_add(key, members)
+    local count = #members
+    if count == 1 then return add_one(key, members[1]) end
+    if count <= FULL then return add_some(key, members) end
+    -- Those behind the first need not be above the bound that these give.
+    for first = 1, count, FULL do
+      add_some(key, { unpack(members, first, math.min(first + FULL - 1, count)) })
+    end
+  end
+
+  -- Removes members from a tail or bucket; returns how many there were.
+  local function take_from(bucket, members)
+    local count = #members
+    if count <= 1000 then return set_call('ZREM', bucket, unpack(members)) end
+    local removed = 0
+    for first = 1, count, 1000 do
+      removed = removed
+        + set_call('ZREM', bucket, unpack(members, first, math.min(first + 999, count)))
+    end
+    return removed
+  end
+
+  -- Removes members; returns how many there were. Each bucket that a member
+  -- belongs to is asked once, for all members.
+  local function set_remove(key, members)
+    local count = #members
+    if count == 1 then return remove_one(key, members[1]) end
+    local removed = take_from(key, members)
+    if removed == count then return removed end
+    -- Those above all bounds were in the tail, if anywhere: one look is cheaper than many.
+    local last_bound = set_call('ZREVRANGE', key .. '/', '0', '0')[1]
+    if not last_bound then return removed end
+    local asked = { [key] = true }
+    for at = 1, count do
+      local bucket, bound = key, nil
+      if not is_behind(members[at], last_bound) then
+        bucket, bound = bucket_of(key, members[at])
+      end
+      if not asked[bucket] then
+        asked[bucket] = true
+        local here = take_from(bucket, members)
+        removed = removed + here
+        if bound and here > 0 then
+          count_in_buckets(key, -here)
+          -- Members may be in a bucket that was asked before they came.
+          if tidy(key, bucket, bound) then asked = {} end
+        end
+      end
+      if removed == count then break end
+    end
+    return removed
+  end
+
+  return set_add, set_remove
 end

@@ -145,10 +145,10 @@ local function check(at)
     end
     return 'M'
   end
-  if sub(h, 9, 16) == sub(name, 9) then
-    return made(id, h, lock, chain, offer, wanted)
-  end
   if sub(h, 1, 16) ~= expected then
+    if sub(h, 9, 16) == sub(name, 9) then
+      return made(id, h, lock, chain, offer, wanted)
+    end
     return 'C' .. read_h(id)
   end
 
@@ -230,6 +230,23 @@ local function keep_output(id, packed)
   end
 end
 
+-- Removes an operation, and notes that this commit has done so, for at least so many seconds.
+-- Seldom: made where it is called.
+local function remove_operation(id, h, name, least)
+  write_gathered()
+  local key, was = prefix .. RECORD .. id, sub(h, 41, 41)
+  call('DEL', key, key .. HISTORY, key .. OUTPUT, unpack(keys_of_parts(id, h)))
+  remove_from_index(was, id)
+  leave_indexes(id, h)
+  later(id, 'ZREM', DUE, id)
+  if was == OFFERED then remove_offer(id, h) end
+  later(id, 'HDEL', LOCKS, id)
+  remove_from_ends(id, h)
+  later(id, 'ZREM', NOTICES, id)
+  local seconds = math.max(TOMBSTONE_SECONDS, least)
+  call('SET', prefix .. TOMBSTONE .. id, sub(name, 9) .. sub(h, 17, 32), 'EX', decimal(seconds))
+end
+
 local ended = {}
 
 -- Makes the commit at `at`, with what check() has read. Returns the answer, and the
@@ -247,7 +264,7 @@ local function write(at, h, held)
   local next_record
   if chain == LEAVE and head == id then
     next_record = second and read_record(second)
-    usage.count_next_head(id, h, second, next_record)
+    count_next_head(id, h, second, next_record)
     if second then settle(second) end
     if next_record and (sub(next_record, 41, 41) ~= OFFERED or is_held(next_record)) then
       next_record = nil
@@ -311,18 +328,7 @@ local function write(at, h, held)
   end
 
   if remove == REMOVE then
-    write_gathered()
-    local key = prefix .. RECORD .. id
-    call('DEL', key, key .. HISTORY, key .. OUTPUT, unpack(keys_of_parts(id, h)))
-    remove_from_index(was, id)
-    leave_indexes(id, h)
-    later(id, 'ZREM', DUE, id)
-    if was == OFFERED then remove_offer(id, h) end
-    later(id, 'HDEL', LOCKS, id)
-    remove_from_ends(id, h)
-    later(id, 'ZREM', NOTICES, id)
-    local seconds = math.max(TOMBSTONE_SECONDS, tonumber(ARGV[at + 9]) or 0)
-    call('SET', prefix .. TOMBSTONE .. id, sub(name, 9) .. sub(h, 17, 32), 'EX', decimal(seconds))
+    remove_operation(id, h, name, tonumber(ARGV[at + 9]) or 0)
   else
     if was ~= is then
       remove_from_index(was, id)

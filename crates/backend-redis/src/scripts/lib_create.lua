@@ -124,6 +124,6 @@ local function create(at, is_new)
   call('SETRANGE', name, '24', scope and pack(sequence) .. scope or numbers)
   if data ~= '' then call('SET', name .. DATA, data) end
   enter_indexes(id, record)
-  usage.count_new(id, record, data, head and chain ~= NO_CHAIN)
+  count_new(id, record, data, head and chain ~= NO_CHAIN)
   return 'N' .. id .. numbers
 end

@@ -7,7 +7,7 @@
 -- kept by status, a letter for the shelf.
 --
 -- `h` says which entries an operation has, from KEYS_AT on:
---        1 the shelves (2), of the kinds in BY_STATUS: a letter, '-' for none
+--        1 the shelves (2), of the two kinds that are kept by status: a letter, '-' for none
 --        3 the number of keys (1)
 --        4 the keys (7 each): letter of the kind, hash (6)
 -- and the token's, which is the beginning of the chain. The first key is the flow, and
@@ -17,8 +17,8 @@
 -- indexes. No operation enters its index.
 local KEYS_AT, CHAIN_AT = 64, 42
 local KEY, HASH = 7, 6
--- The kinds that are kept by status, each with the place of its shelf.
-local BY_STATUS = { m = 1, u = 2 }
+-- The kinds that are kept by status: the first and the second shelf are theirs.
+local FIRST_KIND, SECOND_KIND = ('mu'):byte(1, 2)
 local TOKEN = 't'
 local OFF = 'off'
 
@@ -61,9 +61,9 @@ end
 -- Returns nil if the operation is on no shelf of the index, or there is no index.
 local function index_name(kind, shelves)
   if kind == 'q' or kind == 'g' or kind == 'G' then return nil end
-  local place = BY_STATUS[kind]
-  if not place then return kind end
-  local shelf = sub(shelves, place, place)
+  local at = kind == 'm' and 1 or kind == 'u' and 2
+  if not at then return kind end
+  local shelf = sub(shelves, at, at)
   if shelf == NOWHERE then return nil end
   return kind .. shelf
 end
@@ -125,10 +125,10 @@ local function move_to_shelves(id, h, shelves)
   local keys = keys_in(h)
   if sub(keys, 1, 2) == shelves then return keys end
   for at = 4, #keys, KEY do
-    local kind = sub(keys, at, at)
-    local place = BY_STATUS[kind]
-    if place and byte(keys, place) ~= byte(shelves, place) then
-      local hash = sub(keys, at + 1, at + HASH)
+    local letter = byte(keys, at)
+    local shelf = letter == FIRST_KIND and 1 or letter == SECOND_KIND and 2
+    if shelf and byte(keys, shelf) ~= byte(shelves, shelf) then
+      local kind, hash = sub(keys, at, at), sub(keys, at + 1, at + HASH)
       local was, is = index_name(kind, keys), index_name(kind, shelves)
       if was then remove_from_further(was, hash, id) end
       if is then add_to_further(is, hash, id) end

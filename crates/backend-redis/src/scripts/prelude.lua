@@ -202,6 +202,7 @@ local function write_gathered()
   if command_count > 0 then gathered, commands, command_count = {}, {}, 0 end
   local count = #set_names
   if count == 0 then return end
+  local set_add, set_remove = for_several()
   for at = 1, count do
     local name = set_names[at]
     local key, removes, adds = prefix .. name, set_removes[name], set_adds[name]

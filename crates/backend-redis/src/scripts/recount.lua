@@ -40,9 +40,9 @@ local sums = {}
 local function count(field, number) sums[field] = (sums[field] or 0) + number end
 
 local function count_one(id, h)
-  local organization, is_series = usage.organization_of(h)
+  local organization, is_series = organization_of(h)
   if not organization then return end
-  local bytes = usage.bytes_of_body(id, h) + usage.bytes_of_report(id, h)
+  local bytes = bytes_of_body(id, h) + bytes_of_report(id, h)
   count(organization .. 'b', bytes)
   if sub(h, 41, 41) == COMPLETED then
     count('c', bytes)
@@ -137,7 +137,7 @@ for at = 4, #answers, 3 do
 end
 -- Creates of an organization that has nothing here any more.
 for organization, written in pairs(creates) do
-  if not is[organization .. 'b'] and usage.are_over(written) then
+  if not is[organization .. 'b'] and creates_are_over(written) then
     call('HDEL', USAGE_KEY, organization .. 'm')
   end
 end

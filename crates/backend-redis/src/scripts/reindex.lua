@@ -17,7 +17,7 @@ end
 -- The keys without those that the operation had not when it was created.
 local function with_first_of(h, keys)
   local second = sub(keys, 4 + KEY, 4 + KEY):lower()
-  if second == 'g' and not usage.organization_of(h) then
+  if second == 'g' and not organization_of(h) then
     keys = without_key(keys, 4 + KEY)
   end
   if flow_of(h) == '' and byte(keys, 4) == FLOW then keys = without_key(keys, 4) end

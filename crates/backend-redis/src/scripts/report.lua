@@ -13,8 +13,8 @@ if not held or sub(held, 1, 24) ~= ARGV[2] then return 0 end
 local h = read_h(id)
 if not h then return 0 end
 
-local organization = usage.organization_of(h)
-local before = organization and usage.bytes_of_report(id, h)
+local organization = organization_of(h)
+local before = organization and bytes_of_report(id, h)
 local parts, high, low, kept_high, kept_low = byte(h, 59, 63)
 local place = high * 256 + low
 local inside = #header_in(h) + #keys_in(h) + KEYS_AT - 1 + #report <= place
@@ -26,7 +26,7 @@ if parts ~= was or kept ~= kept_high * 256 + kept_low then
 end
 if kept > 0 then call('SETRANGE', prefix .. RECORD .. id, decimal(place - kept), report) end
 if organization then
-  usage.change(id, organization .. 'b', usage.bytes_of_report(id, read_front(id)) - before)
-  usage.write()
+  change_usage(id, organization .. 'b', bytes_of_report(id, read_front(id)) - before)
+  write_usage()
 end
 return 1

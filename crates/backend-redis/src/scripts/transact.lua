@@ -65,7 +65,7 @@ local function transact()
     end
   end
   write_gathered()
-  usage.write()
+  write_usage()
   if next(touched) then call('INCRBY', KEYS[#KEYS], '1') end
   if #ended > 0 then
     publish(ARGV[1])

@@ -47,7 +47,8 @@ impl Compared {
 
     /// Runs a line of Lua behind the library; `KEYS[1]` is the set.
     async fn lua<T: FromRedisValue>(&mut self, line: &str, arguments: &[Member]) -> T {
-        let code = [LIB_BUCKETS.as_str(), LIB_BUCKET_CHANGES.as_str(), line].join("\n");
+        let changes = "local set_add, set_remove = for_several()";
+        let code = [&LIB_BUCKETS, &LIB_BUCKET_CHANGES, changes, line].join("\n");
         let script = Script::new(&code);
         let mut call = script.key(&self.key);
         for argument in arguments {
