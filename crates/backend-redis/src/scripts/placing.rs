@@ -101,11 +101,17 @@ impl Script {
         let around: Vec<_> = self.functions.iter().filter(around).collect();
         (last + 1..=call).all(|at| {
             let line = self.line(at);
-            let is_seen = margin_of(line) <= margin
+            let is_around = at == call
                 || around
                     .iter()
                     .any(|(first, end)| (*first..=*end).contains(&at));
-            !is_seen || declared_in(line).all(|name| !names.contains(name))
+            // The parameters of another function are not seen.
+            let seen = match (is_around, margin_of(line) <= margin) {
+                (true, _) => line,
+                (false, true) => line.split('(').next().unwrap_or_default(),
+                (false, false) => "",
+            };
+            declared_in(seen).all(|name| !names.contains(name))
         })
     }
 
@@ -395,10 +401,16 @@ mod tests {
         let code = "\
 local function pack(number) return struct.pack('>I8', number) end
 local function both(a, b) return pack(a) .. b end
+local function other(struct)
+  f(struct)
+end
 local x = both(f(1, 2), both(y, z)) .. pack(at)
 if x then return pack(x) end";
         let expected = "
 
+local function other(struct)
+  f(struct)
+end
 local x = ((struct.pack('>I8', (f(1, 2)))) .. (((struct.pack('>I8', y)) .. z))) .. (struct.pack('>I8', at))
 if x then return (struct.pack('>I8', x)) end";
         assert_eq!(placed(code), expected);
@@ -417,6 +429,7 @@ if x then return (struct.pack('>I8', x)) end";
             "local function f(a) return 1 end\nreturn f(g(1))",
             // A name has another meaning.
             "local function f(a) return b(a) end\nlocal b = 1\nreturn f(1)",
+            "local function f(a) return b(a) end\nlocal function g(b) return c, f(b) end\nh(g)",
             "local function f(a) return b(a) end\nlocal function g(b)\n  return f(b)\nend",
             "local function f(a) return b(a) end\nlocal function g()\n  for b = 1, 2 do h(f(b)) end\nend",
         ] {
