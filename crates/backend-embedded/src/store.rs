@@ -554,7 +554,8 @@ impl Store for EmbeddedStore {
     }
 
     async fn check(&self) -> Result<()> {
-        self.check_room(0)
+        let writer = self.writer.as_ref();
+        writer.map_or(Ok(()), |writer| writer.check())
     }
 
     async fn incarnation(&self) -> Result<String> {

@@ -18,6 +18,7 @@ use parking_lot::RwLock;
 use redb::backends::FileBackend;
 use redb::{CompactionError, ReadableDatabase as _, TableDefinition};
 use rustix::fs::{FlockOperation, flock};
+use tokio::time::Instant;
 
 use super::error::Error;
 use crate::state::rows::Row;
@@ -33,9 +34,14 @@ const OWN: u32 = 0o600;
 /// The memory for pages of the file. All data are in memory anyway: the pages that
 /// count are the inner ones of the trees, and those of the newest operations.
 const CACHE_BYTES: usize = 16 << 20;
-/// The bytes of removed rows for which the file is made smaller: that reads the whole
-/// file, and writes wait meanwhile.
+/// The bytes of removed rows for which the file is made smaller, and their share of the file:
+/// that reads the whole file, and writes wait meanwhile.
 const REMOVED_BYTES: u64 = 8 << 20;
+const REMOVED_SHARE: u64 = 8;
+/// The free bytes of the disk, and their share of the file, without which no page is moved:
+/// moving takes pages before it gives some back, and a write that fails ends the process.
+const MOVE_BYTES: u64 = 4 << 20;
+const MOVE_SHARE: u64 = 64;
 
 const ROWS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("rows");
 const ABOUT: TableDefinition<'_, &str, u64> = TableDefinition::new("about");
@@ -284,15 +290,30 @@ impl Database {
     /// Moves pages into the gaps that removed rows have left, and gives the end of the
     /// file back to the disk, if that may be worth it. Not while a backup reads.
     pub(super) fn give_back(&self) -> Result<(), Error> {
-        if self.removed.load(Ordering::Relaxed) < REMOVED_BYTES {
+        let length = || std::fs::metadata(&self.file).map_or(0, |file| file.len());
+        let before = length();
+        if self.removed.load(Ordering::Relaxed) < REMOVED_BYTES.max(before / REMOVED_SHARE) {
+            return Ok(());
+        }
+        let needed = MOVE_BYTES + before / MOVE_SHARE;
+        if self.space.free().is_some_and(|free| free < needed) {
             return Ok(());
         }
         let Some(mut redb) = self.redb.try_write() else {
             return Ok(());
         };
-        match redb.compact() {
+        let begun = Instant::now();
+        let compacted = redb.compact();
+        let took = begun.elapsed();
+        match compacted {
             Ok(_) => {
                 self.removed.store(0, Ordering::Relaxed);
+                tracing::info!(
+                    before,
+                    after = length(),
+                    ?took,
+                    "the file was made smaller, in bytes"
+                );
                 Ok(())
             }
             Err(CompactionError::TransactionInProgress) => Ok(()),

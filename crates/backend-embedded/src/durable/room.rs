@@ -22,11 +22,14 @@ pub(super) const CREATE_BYTES: u64 = 64 << 20;
 /// The free bytes below which no operation is started: sixteen outcomes of the largest
 /// size, with their pages.
 const START_BYTES: u64 = 32 << 20;
-/// The free bytes that a write needs beside the pages of its rows: for inner pages of the
-/// trees, and for lists of free pages.
+/// The free bytes that a write needs beside the pages of its rows: for lists of free pages.
 const WRITE_BYTES: u64 = 1 << 20;
-/// The bytes of a page for each byte of its rows, at most: a page has a power of two.
+/// The bytes of a page for each byte of its rows, where the rows are not known yet.
 const PAGE_SHARE: u64 = 2;
+/// The smallest page of the database.
+const PAGE_BYTES: u64 = 4096;
+/// The bytes of a page beside a row that is alone in it.
+const PAGE_HEAD_BYTES: u64 = 64;
 
 /// The room on the disk of a folder.
 #[derive(Debug)]
@@ -70,15 +73,18 @@ impl Room {
         self.has(START_BYTES, bytes)
     }
 
-    /// Returns true if there is room for a write of these bytes.
-    pub(super) fn takes_write(&self, bytes: u64) -> bool {
-        self.has(WRITE_BYTES, bytes)
+    /// Returns true if there is room for a write that takes these pages.
+    pub(super) fn takes_write(&self, pages: u64) -> bool {
+        self.has_free(pages.saturating_add(WRITE_BYTES))
     }
 
     fn has(&self, beside: u64, bytes: u64) -> bool {
-        let needed = bytes.saturating_mul(PAGE_SHARE).saturating_add(beside);
+        self.has_free(bytes.saturating_mul(PAGE_SHARE).saturating_add(beside))
+    }
+
+    fn has_free(&self, bytes: u64) -> bool {
         // If it is not known, the next write says what is wrong.
-        self.space.free().is_none_or(|free| free >= needed)
+        self.space.free().is_none_or(|free| free >= bytes)
     }
 
     /// The answer to a create that there is no room for.
@@ -102,4 +108,18 @@ pub(super) fn bytes_of(rows: &[Row]) -> u64 {
         .iter()
         .map(|(key, value)| key.len() + value.as_ref().map_or(0, Vec::len));
     bytes.sum::<usize>() as u64
+}
+
+/// The bytes of the pages that a write of rows takes, at most. Each row may be alone in its
+/// page, whose size is a power of two; a removed row takes its page too, which is written
+/// without it.
+pub(super) fn pages_of(rows: &[Row]) -> u64 {
+    let pages = rows.iter().map(|(key, value)| {
+        let bytes = (key.len() + value.as_ref().map_or(0, Vec::len)) as u64;
+        let page = (bytes + PAGE_HEAD_BYTES).max(PAGE_BYTES);
+        page.next_power_of_two()
+    });
+    let pages: u64 = pages.sum();
+    // Inner pages.
+    pages + pages / 8
 }

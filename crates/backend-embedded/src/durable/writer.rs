@@ -23,7 +23,7 @@ use tokio::task::coop::consume_budget;
 use super::backup::Backups;
 use super::database::Database;
 use super::error::Error;
-use super::room::{Room, bytes_of};
+use super::room::{Room, bytes_of, pages_of};
 use crate::rollups::Rollups;
 use crate::state::State;
 use crate::state::rows::Row;
@@ -221,6 +221,17 @@ impl Writer {
         Err(self.room.refusal())
     }
 
+    /// Checks that an operation could be created.
+    ///
+    /// # Errors
+    /// As [`Self::check_room`], which makes room besides.
+    pub(crate) fn check(&self) -> store::Result<()> {
+        match self.room.takes_creates(self.shared.on_the_way()?) {
+            true => Ok(()),
+            false => Err(self.room.refusal()),
+        }
+    }
+
     /// Returns true if there is room for the outcomes of operations that are started.
     pub(crate) fn has_room_for_starts(&self) -> bool {
         let on_the_way = self.shared.on_the_way();
@@ -332,7 +343,7 @@ fn write(
 ) -> Result<(), Error> {
     let rows = take(shared, content)?;
     if !rows.is_empty() {
-        wait_for_room(shared, room, bytes_of(&rows))?;
+        wait_for_room(shared, room, pages_of(&rows))?;
         database.write(&rows)?;
     }
     let mut groups = shared.groups.lock();
@@ -350,8 +361,8 @@ fn write(
 ///
 /// # Errors
 /// When the store is closed, and there is no room.
-fn wait_for_room(shared: &Shared, room: &Room, bytes: u64) -> Result<(), Error> {
-    if room.takes_write(bytes) {
+fn wait_for_room(shared: &Shared, room: &Room, pages: u64) -> Result<(), Error> {
+    if room.takes_write(pages) {
         return Ok(());
     }
     let folder = room.folder().to_owned();
@@ -365,7 +376,7 @@ fn wait_for_room(shared: &Shared, room: &Room, bytes: u64) -> Result<(), Error> 
     groups.full = Some(full);
     while !groups.is_closing {
         shared.wake.wait_for(&mut groups, LOOKS_EVERY);
-        let has_room = MutexGuard::unlocked(&mut groups, || room.takes_write(bytes));
+        let has_room = MutexGuard::unlocked(&mut groups, || room.takes_write(pages));
         if has_room {
             tracing::info!(folder = %folder.display(), "the disk has room again, and everything is written");
             groups.full = None;
@@ -375,6 +386,11 @@ fn wait_for_room(shared: &Shared, room: &Room, bytes: u64) -> Result<(), Error> 
             return Ok(());
         }
     }
+    tracing::error!(
+        folder = %folder.display(),
+        "the store is closed on a full disk: what was refused meanwhile is not written, and handlers \
+         that ended meanwhile run again"
+    );
     Err(Error::Full { folder })
 }
 

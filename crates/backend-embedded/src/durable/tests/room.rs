@@ -14,6 +14,7 @@ use tokio::time::timeout;
 
 use super::disk::{Disk, PLENTY};
 use crate::EmbeddedStore;
+use crate::durable::room::pages_of;
 
 const MIB: u64 = 1 << 20;
 
@@ -194,7 +195,7 @@ async fn room_of_removed_operations_goes_back_to_a_disk_that_is_nearly_full() {
         }
     }
     scene.set_free(64 * MIB - 1);
-    let refused = scene.store.check().await;
+    let refused = scene.store.create(vec![scene.prepare(1)]).await;
     refused.expect_err("there is little room");
     let smaller = async {
         while scene.disk.bytes().len() > before / 4 {
@@ -205,4 +206,37 @@ async fn room_of_removed_operations_goes_back_to_a_disk_that_is_nearly_full() {
     smaller.expect("the file is smaller");
     let found = scene.store.get(&[kept, kept_too]).await;
     assert_eq!(found.expect("it answers").iter().flatten().count(), 2);
+}
+
+#[tokio::test]
+async fn no_page_is_moved_on_a_full_disk() {
+    let scene = Scene::new();
+    let id = scene.create(1).await;
+    scene.set_free(0);
+    scene.disk.set_full(true);
+    let refused = scene.store.create(vec![scene.prepare(1)]).await;
+    refused.expect_err("there is no room");
+    // Its answer comes behind the look at the file.
+    let late = scene.store.note_minor(7).await;
+    late.expect_err("it is not written");
+    let failed = timeout(Duration::ZERO, scene.store.failed()).await;
+    failed.expect_err("the process goes on");
+
+    scene.disk.set_full(false);
+    scene.set_free(PLENTY);
+    while scene.store.note_minor(0).await.is_err() {
+        tokio::task::yield_now().await;
+    }
+    let found = scene.store.get(&[id]).await.expect("it answers");
+    assert_eq!(found.iter().flatten().count(), 1);
+}
+
+#[test]
+fn a_write_takes_a_page_for_each_row() {
+    const KIB: u64 = 1024;
+    let row = |bytes| (vec![0; 16], bytes);
+    let small = [row(Some(vec![1; 10])), row(None)];
+    assert_eq!(pages_of(&small), 9 * KIB);
+    let large = vec![row(Some(vec![1; 900_000])); 12];
+    assert_eq!(pages_of(&large), 12 * 1024 * KIB * 9 / 8);
 }
