@@ -15,6 +15,7 @@ use drumline_protocol::{
 };
 
 use crate::StoreHarness;
+use crate::wait::eventually;
 
 /// A lease that no case waits for.
 pub(crate) const LEASE: Duration = Duration::from_secs(30);
@@ -349,6 +350,17 @@ impl Fixture {
             .into_iter()
             .find(|(entry, _)| *entry == id)
             .map(|(_, stamp)| stamp)
+    }
+
+    /// Checks whether an operation has an entry in the outbox, and waits for one that it is to
+    /// have: a store whose numbers were moved up gives stamps that are ahead of its clock
+    /// for a moment, and a look at the outbox leaves out what is to come.
+    pub(crate) async fn has_entry(&self, id: OperationId, expected: bool, what: &str) {
+        if expected {
+            eventually(what, async || self.entry(id).await).await;
+        } else {
+            assert_eq!(self.entry(id).await, None, "{what}");
+        }
     }
 
     /// The Ready operations of one partition that ought to be in the broker.

@@ -160,6 +160,9 @@ async fn behind_a_head(harness: &dyn StoreHarness, draft: fn(&str) -> Draft) {
             }
             assert_eq!(fixture.entry(id).await, None, "{what}");
             assert_eq!(fixture.entry(next).await, None, "{what}");
+            fixture
+                .has_entry(head.id, head.offer.is_some(), &what)
+                .await;
             assert_eq!(fixture.entry(head.id).await, head.offer, "{what}");
         }
     }
@@ -269,8 +272,9 @@ async fn fits(
     }
     let locked = lock_of(fixture, id).await.is_some();
     assert_eq!(locked, state == State::Locked, "{what}: lock");
-    let offered = fixture.entry(id).await.is_some();
-    assert_eq!(offered, state == State::Ready, "{what}: outbox");
+    let outbox = format!("{what}: outbox");
+    let is_ready = state == State::Ready;
+    fixture.has_entry(id, is_ready, &outbox).await;
     let due = fixture
         .store
         .due(id.partition(), 10_000)
@@ -279,8 +283,8 @@ async fn fits(
     let past = header.due_on().is_some_and(|on| on <= fixture.store.now());
     assert_eq!(due.contains(&id), past, "{what}: due set");
     if let Some(next) = next {
-        let offered = fixture.entry(next).await.is_some();
-        assert_eq!(offered, goes_on(header), "{what}: successor");
+        let successor = format!("{what}: successor");
+        fixture.has_entry(next, goes_on(header), &successor).await;
     }
     let partition = id.partition();
     let mut classes = Vec::new();
