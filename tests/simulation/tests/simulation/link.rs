@@ -75,6 +75,43 @@ pub(crate) enum Server {
     Broker,
 }
 
+/// The calls that change nothing for others, or that a process makes again and again while
+/// it has nothing to do. A call that is not among them is one of [`Calls::changes`], so that
+/// a new one is tried.
+const IDLE: [&str; 23] = [
+    "backlog",
+    "beat",
+    "changes",
+    "due",
+    "ended",
+    "enter_offered",
+    "get",
+    "history",
+    "idle_queues",
+    "incarnation",
+    "list_summaries",
+    "locks",
+    "note_minor",
+    "offered",
+    "open_actions",
+    "outbox_entries",
+    "pause_copies",
+    "pauses",
+    "remove_actions",
+    "stop_requests",
+    "subscribe",
+    "summaries",
+    "with_work",
+];
+
+/// The calls of a process, from its start.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Calls {
+    pub(crate) count: u64,
+    /// The numbers of those that change something.
+    pub(crate) changes: Vec<u64>,
+}
+
 /// The condition of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Condition {
@@ -123,7 +160,7 @@ pub(crate) struct Link {
     condition: watch::Sender<Condition>,
     /// The time at which the process stood still for the last time.
     stood_still: Mutex<Option<Instant>>,
-    calls: Mutex<u64>,
+    calls: Mutex<Calls>,
     crash_at: Option<CrashAt>,
     /// The breaks of the connection to the broker.
     breaks: watch::Sender<u64>,
@@ -147,7 +184,7 @@ impl Link {
             faults: Mutex::new(Faults::default()),
             condition: watch::Sender::new(Condition::Live),
             stood_still: Mutex::new(None),
-            calls: Mutex::new(0),
+            calls: Mutex::default(),
             crash_at,
             breaks: watch::Sender::new(0),
         })
@@ -184,9 +221,9 @@ impl Link {
         self.stood_still.lock().is_some_and(|last| last >= then)
     }
 
-    /// The number of calls so far.
-    pub(crate) fn calls(&self) -> u64 {
-        *self.calls.lock()
+    /// The calls so far.
+    pub(crate) fn calls(&self) -> Calls {
+        self.calls.lock().clone()
     }
 
     /// The breaks of the connection to the broker so far.
@@ -235,8 +272,12 @@ impl Link {
         self.gate().await;
         let number = {
             let mut calls = self.calls.lock();
-            *calls += 1;
-            *calls
+            calls.count += 1;
+            let number = calls.count;
+            if !IDLE.contains(&what) {
+                calls.changes.push(number);
+            }
+            number
         };
         let faults = *self.faults.lock();
         let cut = match server {

@@ -20,6 +20,7 @@ mod ports;
 mod scenario;
 mod scene;
 
+use std::collections::BTreeSet;
 use std::env;
 use std::fmt::Write as _;
 use std::ops::Range;
@@ -28,6 +29,7 @@ use std::thread;
 
 use drumline_simulation::judge::Tally;
 
+use crate::link::{Calls, CrashAt};
 use crate::scenario::{Mode, Plan};
 use crate::scene::Scene;
 
@@ -44,7 +46,7 @@ pub(crate) struct Ran {
     /// The hash of the trace.
     pub(crate) trace: u64,
     /// The calls of each process of the first fleet.
-    pub(crate) calls: Vec<u64>,
+    pub(crate) calls: Vec<Calls>,
 }
 
 impl Ran {
@@ -61,8 +63,11 @@ impl Ran {
             "=tally {answered} {runs} {take_overs} {accepted} {refused} {}",
             self.trace
         );
-        for calls in &self.calls {
-            write!(text, " {calls}").expect("written");
+        for Calls { count, changes } in &self.calls {
+            write!(text, "\n=calls {count}").expect("written");
+            for number in changes {
+                write!(text, " {number}").expect("written");
+            }
         }
         for violation in &self.violations {
             write!(text, "\n=violation {violation}").expect("written");
@@ -72,35 +77,32 @@ impl Ran {
 
     fn read(text: &str) -> Option<Self> {
         let lines = |name: &'static str| text.lines().filter_map(move |at| at.strip_prefix(name));
-        let numbers: Result<Vec<u64>, _> = lines("=tally ")
-            .next()?
-            .split(' ')
-            .map(str::parse)
-            .collect();
-        let numbers = numbers.ok()?;
-        let [
-            answered,
-            runs,
-            take_overs,
-            accepted,
-            refused,
-            trace,
-            calls @ ..,
-        ] = numbers.as_slice()
-        else {
+        let numbers = |line: &str| -> Option<Vec<u64>> {
+            line.split(' ').map(|number| number.parse().ok()).collect()
+        };
+        let tally = numbers(lines("=tally ").next()?)?;
+        let [answered, runs, take_overs, accepted, refused, trace] = *tally.as_slice() else {
             return None;
+        };
+        let calls = |line: &str| {
+            let numbers = numbers(line)?;
+            let (count, changes) = numbers.split_first()?;
+            Some(Calls {
+                count: *count,
+                changes: changes.to_vec(),
+            })
         };
         Some(Self {
             violations: lines("=violation ").map(str::to_owned).collect(),
             tally: Tally {
-                answered: *answered,
-                runs: *runs,
-                take_overs: *take_overs,
-                accepted: *accepted,
-                refused: *refused,
+                answered,
+                runs,
+                take_overs,
+                accepted,
+                refused,
             },
-            trace: *trace,
-            calls: calls.to_vec(),
+            trace,
+            calls: lines("=calls ").map(calls).collect::<Option<_>>()?,
         })
     }
 }
@@ -238,7 +240,7 @@ fn a_process_may_die_at_any_call() {
         ..Plan::new(7, Mode::Liveness)
     };
     let calls = run(quiet).calls;
-    run_all(&deaths(quiet, &calls, CRASHES));
+    run_all(&deaths(quiet, &calls, |calls| spread(calls, CRASHES)));
 }
 
 /// The calls of each process at which it dies, before and after.
@@ -246,12 +248,18 @@ const CRASHES: u64 = 20;
 
 /// In each scene, one of the processes dies at one of its calls, before and after what the
 /// call does, and the scene has the same end.
+///
+/// A process that dies between two changes leaves the same as one that dies before the
+/// second. So a short run has every change, and calls from all over the scene.
 #[test]
 fn a_scene_ends_alike_whatever_process_dies_at_whatever_call() {
-    let most = if given("CRASHES").is_some() {
-        u64::MAX
-    } else {
-        CRASHES_OF_SCENE
+    let is_whole = given("CRASHES").is_some();
+    let chosen = |calls: &Calls| {
+        if is_whole {
+            return (1..=calls.count).collect();
+        }
+        let changes = calls.changes.iter().copied();
+        changes.chain(spread(calls, CRASHES_OF_SCENE)).collect()
     };
     let only = given("SCENE");
     let mut dying = Vec::new();
@@ -262,30 +270,35 @@ fn a_scene_ends_alike_whatever_process_dies_at_whatever_call() {
         let quiet = Plan::of_scene(scene);
         let ran = run(quiet);
         assert_eq!(ran.violations, [""; 0], "{quiet}");
-        let before = dying.len();
-        dying.extend(deaths(quiet, &ran.calls, most));
-        println!(
-            "{scene}: {:?} calls, {} deaths",
-            ran.calls,
-            dying.len() - before
-        );
+        let of_scene = deaths(quiet, &ran.calls, chosen);
+        let calls = ran.calls.iter().map(|calls| calls.count);
+        let calls: Vec<u64> = calls.collect();
+        println!("{scene}: {calls:?} calls, {} deaths", of_scene.len());
+        dying.extend(of_scene);
     }
     let tally = run_all(&dying);
     assert!(only.is_some() || tally.take_overs > 0, "{tally:?}");
 }
 
-/// The calls of each process at which it dies in a scene, before and after.
-const CRASHES_OF_SCENE: u64 = 6;
+/// The calls of each process at which it dies in a scene beside the changes, before and
+/// after.
+const CRASHES_OF_SCENE: u64 = 3;
 
-/// A run like the quiet one for each death: of each process, before and after calls from
-/// all over its life, at most so many of them.
-fn deaths(quiet: Plan, calls: &[u64], most: u64) -> Vec<Plan> {
+/// Calls from all over the life of a process, at most so many.
+fn spread(calls: &Calls, most: u64) -> BTreeSet<u64> {
+    let step = calls.count.div_ceil(most).max(1);
+    let step = usize::try_from(step).expect("a small number");
+    (1..=calls.count).step_by(step).collect()
+}
+
+/// A run like the quiet one for each death: of each process, before and after each of the
+/// chosen calls.
+fn deaths(quiet: Plan, calls: &[Calls], chosen: impl Fn(&Calls) -> BTreeSet<u64>) -> Vec<Plan> {
     let mut dying = Vec::new();
     for (place, calls) in calls.iter().enumerate() {
-        let step = calls.div_ceil(most).max(1);
-        for call in (1..=*calls).step_by(usize::try_from(step).expect("a small number")) {
+        for call in chosen(calls) {
             for after in [false, true] {
-                let at = link::CrashAt { call, after };
+                let at = CrashAt { call, after };
                 dying.push(Plan {
                     crash: Some((place, at)),
                     ..quiet

@@ -22,7 +22,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::Ran;
 use crate::fleet::{Kind, Process, World};
-use crate::link::{Condition, CrashAt, Faults, Link, Lost, Trace};
+use crate::link::{Calls, Condition, CrashAt, Faults, Link, Lost, Trace};
 use crate::ports::Servers;
 use crate::scene::{AFTERMATH, Scene};
 
@@ -231,7 +231,7 @@ impl Fleet {
     }
 
     /// The calls of each process so far.
-    fn calls(&self) -> Vec<u64> {
+    fn calls(&self) -> Vec<Calls> {
         let processes = self.processes.lock();
         processes.iter().map(|one| one.link.calls()).collect()
     }
@@ -300,7 +300,7 @@ async fn play(fleet: &Fleet, plan: Plan, scene: Scene) -> Ran {
 }
 
 /// Judges a run in which the first fleet has made these calls.
-async fn ran(fleet: &Fleet, plan: Plan, calls: Vec<u64>) -> Ran {
+async fn ran(fleet: &Fleet, plan: Plan, calls: Vec<Calls>) -> Ran {
     let world = &fleet.world;
     judge(world, plan.mode).await;
     let judge = world.judge.lock();

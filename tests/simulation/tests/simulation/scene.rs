@@ -313,10 +313,24 @@ impl<'a> Client<'a> {
         request.recurrence_pattern = Some("FREQ=MINUTELY;COUNT=2".to_owned());
         // Long enough for a client that must ask a second manager: an occurrence before
         // the create would be none.
-        request.recurrence_start_time = Some(self.later(8_000));
+        let start = self.later(8_000);
+        request.recurrence_start_time = Some(start);
         let series = self.create("a", request).await;
         self.ends(series, Status::Succeeded).await;
         self.all_end(Status::Succeeded, 3).await;
+        let mut times: Vec<Timestamp> = self
+            .all()
+            .await
+            .iter()
+            .map(|one| one.id.created())
+            .collect();
+        times.sort_unstable();
+        let minute = Duration::from_secs(60);
+        let due = [start, start.saturating_add(minute)];
+        if times.iter().skip(1).zip(due).any(|(made, due)| *made < due) {
+            self.wrong
+                .push(format!("occurrences of {due:?} at {times:?}"));
+        }
         self.wrong
     }
 
