@@ -209,4 +209,31 @@ mod tests {
             .collect();
         assert_eq!(told, [(1, "unknown", true), (12, "retried", false)]);
     }
+
+    #[test]
+    fn an_end_whose_claim_was_dropped_counts_for_its_own_attempt_alone() {
+        let kept = [
+            entry(2, EventKind::Claim, [READY, RUNS], 1),
+            entry(3, EventKind::Retry, [RUNS, Status::Waiting], 1),
+        ];
+        let told = |end: Entry| {
+            let history = History {
+                entries: kept.iter().cloned().chain([end]).collect(),
+                omitted: 30,
+            };
+            let found = attempts(&history, Vec::new());
+            let told = found
+                .iter()
+                .map(|attempt| (attempt.number, attempt.outcome()));
+            told.collect::<Vec<_>>()
+        };
+        let failed = [RUNS, Status::Failed];
+        let later = entry(40, EventKind::Fail, failed, 12);
+        assert_eq!(told(later), [(1, "retried"), (12, "failed")]);
+        // The claims of attempts that were given back before their start: the attempt
+        // before it had its own end, or there was none.
+        let given_back = |attempt| entry(40, EventKind::Release, [RUNS, READY], attempt);
+        assert_eq!(told(given_back(1)), [(1, "retried")]);
+        assert_eq!(told(given_back(0)), [(1, "retried")]);
+    }
 }

@@ -495,3 +495,6 @@ pub fn series_header(
 pub fn execution_time_span(header: &Header) -> f64 {
     (Duration::from_millis(header.execution_ms).as_secs_f64() * 100.0).round() / 100.0
 }
+
+#[cfg(test)]
+mod tests;

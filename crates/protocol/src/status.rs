@@ -156,3 +156,41 @@ impl TryFrom<u8> for Status {
         Self::from_code(code).ok_or(UnknownStatus(code))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_and_words_stay_as_the_service_has_them() {
+        let states = [
+            (0, "Ready"),
+            (1, "Suspended"),
+            (2, "Locked"),
+            (3, "Completed"),
+        ];
+        assert_eq!(State::ALL.map(|state| (state.code(), state.name())), states);
+        for state in State::ALL {
+            assert_eq!(State::from_code(state.code()), Some(state));
+        }
+        assert_eq!(State::from_code(4), None);
+        let statuses = [
+            (0, "WaitingForResources"),
+            (10, "Waiting"),
+            (20, "InProgress"),
+            (21, "Pausing"),
+            (22, "Canceling"),
+            (30, "Succeeded"),
+            (31, "Failed"),
+            (32, "Canceled"),
+        ];
+        assert_eq!(
+            Status::ALL.map(|status| (status.code(), status.name())),
+            statuses
+        );
+        for status in Status::ALL {
+            assert_eq!(Status::try_from(u8::from(status)), Ok(status));
+        }
+        assert_eq!(Status::try_from(1), Err(UnknownStatus(1)));
+    }
+}

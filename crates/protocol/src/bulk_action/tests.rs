@@ -58,6 +58,8 @@ fn pages_add_up_to_the_end() {
     assert_eq!(other.executor.unwrap().fence, Fence(2));
     let last = other.advanced(&page(1, 4), None, NOW);
     assert_eq!(last.stage, Stage::Done);
+    assert!(first.is_open() && !last.is_open());
+    assert!(!first.is_asked_to_stop());
     assert_eq!((last.executor, last.ended_on), (None, Some(NOW)));
     let BulkCounts {
         counted,
@@ -150,6 +152,13 @@ fn a_change_of_the_same_action_is_found_in_the_history() {
     ));
     let resumed = entry(EventKind::Reschedule, "ann", 5, None);
     assert!(shows(BulkChange::Resume, resumed));
+    let deleted = entry(EventKind::Delete, "ann", 5, None);
+    assert!(shows(BulkChange::Delete, deleted.clone()));
+    assert!(!shows(BulkChange::Pause, deleted));
+    assert!(!shows(
+        BulkChange::Delete,
+        entry(EventKind::Pause, "ann", 5, None)
+    ));
     let discarded = entry(EventKind::Discard, "ann", 5, None);
     assert!(shows(BulkChange::Cancel, discarded));
 }
@@ -210,4 +219,22 @@ fn each_kind_has_a_word() {
         assert_eq!(BulkKind::named(kind.name()), Some(kind));
     }
     assert_eq!(BulkKind::named("create"), None);
+}
+
+#[test]
+fn an_id_is_written_as_the_uuid_that_it_is_and_read_again() {
+    let action = started().id;
+    assert_eq!(ActionId::from_bytes(*action.as_bytes()), Some(action));
+    assert_eq!(ActionId::from_bytes([0; 16]), None);
+    let text = action.to_string();
+    assert_eq!(text, id(9).to_string());
+    assert_eq!(format!("{action:?}"), text);
+    assert_eq!(text.parse(), Ok(action));
+}
+
+#[test]
+fn only_a_postponement_has_a_time() {
+    let until = Timestamp::from_millis(9);
+    assert_eq!(BulkChange::Postpone(until).until(), Some(until));
+    assert_eq!(BulkChange::Pause.until(), None);
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::*;
 use crate::failure::FaultKind;
 use crate::kind::OperationType;
-use crate::operation::{Recurrence, TokenPolicy};
+use crate::operation::{Recurrence, Rules, TokenPolicy};
 use crate::page::states::samples::{LATER, NOW, at, events, fault, header, occurrence, recurrence};
 use crate::retry::{Exhausted, Jitter};
 use crate::status::State;

@@ -2,6 +2,42 @@
 
 use super::*;
 
+/// A type that is closed to clients: they may let it wait, and remove it at its end.
+const CLOSED: &str = "
+    #             0   10  20  21  22  30  31  32
+    claim         20  -   -   -   -   -   -   -
+    succeed       -   -   30  30  30  -   -   -
+    fail          -   -   31  31  31  -   -   -
+    retry         -   -   10  -   -   -   -   -
+    suspend       -   -   10  10  -   -   -   -
+    stopped       -   -   -   10  32  -   -   -
+    release       -   -   0   10  32  -   -   -
+    release       -   -   0   10  32  -   -   -
+    lease_expired -   -   0   10  32  -   -   -
+    pause         -   -   -   -   -   -   -   -
+    resume        -   -   -   -   -   -   -   -
+    postpone      10  10  21  -   -   -   -   -
+    cancel        -   -   -   -   -   -   -   -
+    discard       -   -   -   -   -   -   -   -
+    due           -   0   -   -   -   -   -   -
+    expire        -   -   -   -   -   -   -   -
+    occur         -   -   -   -   -   -   -   -
+    occur         -   -   -   -   -   -   -   -
+    reschedule    -   -   -   -   -   -   -   -
+    unhandled     10  -   -   -   -   -   -   -
+    throttle      10  -   -   -   -   -   -   -
+    delete        -   -   -   -   -   30  31  32
+";
+
+#[test]
+fn the_whole_grid_of_a_type_that_is_closed_to_clients() {
+    grid(CLOSED, |status| {
+        let mut header = header(status);
+        header.rules.operation_type = OperationType(9);
+        header
+    });
+}
+
 #[test]
 fn the_legal_actions_are_those_that_apply_accepts() {
     let mut headers: Vec<Header> = Status::ALL.into_iter().map(header).collect();
@@ -93,6 +129,55 @@ fn a_refusal_says_why_and_what_would_be_legal() {
         refused.to_string(),
         "cancel is not possible: the operation is Completed (Succeeded)"
     );
+}
+
+#[test]
+fn a_refusal_names_a_rule_only_where_the_status_is_not_the_reason() {
+    let refused = |header: &Header, event| apply(header, event, at()).unwrap_err();
+    let claim = || Event::Claim {
+        host: "w1".to_owned(),
+    };
+    // The status alone forbids all that the first grid refuses, but for the events of series.
+    for status in Status::ALL {
+        for event in events() {
+            let of_series = matches!(event, Event::Occur { .. } | Event::Reschedule { .. });
+            if let Err(refused) = apply(&header(status), event.clone(), at())
+                && !of_series
+            {
+                assert_eq!(refused.why, None, "{event:?} × {status:?}");
+            }
+        }
+    }
+    for event in [Event::Resume, Event::Due] {
+        let why = refused(&series(Status::Waiting), event).why;
+        assert_eq!(why, Some("it recurs: its occurrences run, it does not"));
+    }
+    let reschedule = asked(&series(Status::Waiting), Action::Resume);
+    let why = refused(&header(Status::Waiting), reschedule).why;
+    assert_eq!(why, Some("it does not recur"));
+    // A paused series of a closed type goes on by no client.
+    let mut closed = series(Status::Waiting);
+    closed.postpone_until = None;
+    closed.rules.operation_type = OperationType(9);
+    let reschedule = asked(&closed, Action::Resume);
+    let why = refused(&closed, reschedule).why;
+    assert_eq!(
+        why,
+        Some("operations of its type cannot be cancelled, paused or resumed")
+    );
+    // An operation that may start only once has ended, and waits for nothing.
+    let mut once = header(Status::Succeeded);
+    once.rules.at_most_once = true;
+    assert_eq!(refused(&once, Event::Postpone(LATER)).why, None);
+    // Workers and managers are told no actions: these are for clients.
+    let taken = refused(&header(Status::InProgress), claim());
+    assert_eq!((taken.legal, taken.why), (Vec::new(), None));
+    let lost = refused(&header(Status::Succeeded), Event::LeaseExpired);
+    assert_eq!(lost.code, ErrorCode::INVALID_STATE_CHANGE);
+    // An operation that expires while it waits is not Ready.
+    let mut early = header(Status::Waiting);
+    early.rules.not_after = Some(NOW);
+    assert_eq!(refused(&early, claim()).why, None);
 }
 
 #[test]

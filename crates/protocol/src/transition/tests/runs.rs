@@ -185,6 +185,8 @@ fn time_in_handlers_adds_up() {
 
 #[test]
 fn the_end_says_how_long_it_is_worth_keeping() {
+    let words = EndClass::ALL.map(EndClass::name);
+    assert_eq!(words, ["succeeded", "unsuccessful", "transient"]);
     let end = |event, transient| {
         let mut header = header(Status::InProgress);
         header.rules.transient = transient;
@@ -253,4 +255,30 @@ fn the_kind_of_the_last_fault_is_known_until_success() {
     let other = Fault::new(ErrorCode::WORKER_LOST, "", "another");
     let failed = apply(&again, Event::Fail(other.clone()), at()).unwrap();
     assert_eq!(failed.header.last_fault(), Some(FaultKind::of(&other)));
+}
+
+#[test]
+fn the_service_has_a_fault_for_what_it_ends_by_itself() {
+    let expiring = Header {
+        rules: Rules {
+            not_after: Some(LATER),
+            ..header(Status::WaitingForResources).rules
+        },
+        ..header(Status::WaitingForResources)
+    };
+    let fault = |event| service_fault(event, &expiring);
+    let expired = fault(EventKind::Expire).unwrap();
+    assert_eq!(expired.code, ErrorCode::EXPIRED);
+    assert!(expired.message.contains(&LATER.to_string()), "{expired:?}");
+    let lost = fault(EventKind::LeaseExpired).unwrap();
+    assert_eq!(lost.code, ErrorCode::WORKER_LOST);
+    assert_eq!(fault(EventKind::Fail), None, "a handler's own");
+}
+
+#[test]
+fn a_worker_is_waited_for_where_none_has_the_handler_or_the_handler_is_throttled() {
+    for event in events() {
+        let waits = matches!(event, Event::Unhandled | Event::Throttle);
+        assert_eq!(event.kind().waits_for_worker(), waits, "{event:?}");
+    }
 }
