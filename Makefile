@@ -24,7 +24,9 @@ SEED ?=
 PLAN ?=
 # For lua-mutants: every n-th statement.
 EVERY ?= 1
-# For drill, bench, bench-peers and bench-standalone: arguments.
+# For mutants: the branch whose difference to this one is tested, or `all`.
+BASE ?= main
+# For drill, bench, bench-peers, bench-standalone and mutants: arguments.
 ARGS ?=
 # For bench without ARGS. The committed figures are measured in this way.
 BENCH := --seconds 4 --rounds 5
@@ -170,6 +172,19 @@ lua-coverage: deps ## Measure which statements of the Lua scripts the tests of R
 lua-mutants: deps ## Remove one Lua statement after the other, and see whether a test notices, for an hour (EVERY=10: some)
 	cargo build --locked --workspace --bin drumline-test-servers --test redis
 	python3 -B tests/lua/measure.py mutants $(RUN)/lua --every $(EVERY)
+
+# The parts that are mutated are in .cargo/mutants.toml. Line tables would only slow the builds
+# down. No mutant of the change, or no change at all, is a success.
+.PHONY: mutants
+mutants: ## Mutate what the branch changes in the parts that decide, and see whether a test notices (BASE=main; BASE=all: everything, for hours)
+	cargo mutants --version >/dev/null 2>&1 || \
+		cargo install cargo-mutants --version 27.1.0 --locked --quiet --root $(TARGET)/tools
+	mkdir -p $(RUN)
+ifneq ($(BASE),all)
+	git diff --merge-base $(BASE) > $(RUN)/mutants.diff
+endif
+	env -u CARGO_TARGET_DIR CARGO_PROFILE_DEV_DEBUG=0 cargo mutants --output $(RUN) \
+		$(if $(filter all,$(BASE)),,--in-diff $(RUN)/mutants.diff) $(ARGS)
 
 .PHONY: fuzz-api
 fuzz-api: ## Test the HTTP API against its own description, for two minutes (pip fetches schemathesis)
