@@ -95,12 +95,15 @@ async fn a_lane_that_leaves_in_full_flow_loses_nothing() -> anyhow::Result<()> {
         anyhow::Ok(())
     };
     let moving = async {
-        // One delivery each, and away with the rest in hand.
+        // A few deliveries each, and away with the rest in hand. RabbitMQ 4 drops a message that
+        // was given back twenty times.
         while !wanted.is_empty() {
             let mut moves = subscribe(&broker, &lane(1)).await;
-            let delivery = next(&mut *moves).await;
-            wanted.remove(&number(&delivery));
-            delivery.receipt.acknowledge().await?;
+            for _ in 0..wanted.len().min(30) {
+                let delivery = next(&mut *moves).await;
+                wanted.remove(&number(&delivery));
+                delivery.receipt.acknowledge().await?;
+            }
             moves.close().await;
         }
         anyhow::Ok(())
