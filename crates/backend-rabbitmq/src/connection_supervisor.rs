@@ -209,7 +209,7 @@ impl Supervisor {
     ) -> String {
         let mut events = Box::pin(events);
         let mut looks = interval(LOOK);
-        let mut decoys = pin!(decoys(connection));
+        let mut decoys = pin!(decoys(connection, self.options.patience));
         loop {
             tokio::select! {
                 () = connection.doubted() => return "it does not answer".to_owned(),
@@ -261,13 +261,16 @@ impl Supervisor {
     }
 }
 
-/// Makes a [decoy](Connection::decoy) behind new queues, for ever.
-async fn decoys(connection: &Connection) {
+/// Makes a [decoy](Connection::decoy) behind new queues, for ever. One without an answer is
+/// given up after `patience`: the queues that come later need theirs.
+async fn decoys(connection: &Connection, patience: Duration) {
     loop {
         connection.news().await;
         sleep(DECOY_AFTER).await;
-        if let Err(error) = connection.decoy().await {
-            tracing::debug!(%error, "the decoy was not made");
+        match timeout(patience, connection.decoy()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::debug!(%error, "the decoy was not made"),
+            Err(_elapsed) => tracing::debug!("the decoy was not made in time"),
         }
     }
 }

@@ -90,8 +90,9 @@ impl Subscriber {
         let patience = ANSWERED_WITHIN.min(self.options.patience);
         match timeout(patience, started).await {
             Ok(started) => started.unwrap_or_else(ended),
-            // A silent queue must not cost the other lanes their consumers.
-            Err(_elapsed) if is_asked && connection.is_responsive().await => {
+            // A silent queue must not cost the other lanes their consumers. A queue that was
+            // not asked is not to blame, but its connection may be dead.
+            Err(_elapsed) if connection.is_responsive().await && is_asked => {
                 self.unresponsive.add(target, Trouble::Unconsumable);
                 connection.consumers().isolate(target);
                 Err(refusal(target, Trouble::Unconsumable))

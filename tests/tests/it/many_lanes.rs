@@ -66,6 +66,7 @@ async fn twenty_queues_share_the_channels_of_a_worker() -> Result<()> {
     }
     told += &format!("channels of two: {}\n", most_channels(&fleet).await?);
     fleet.workers[2].signal(Signal::KILL)?;
+    until_consumed(&fleet, Instant::now()).await?;
     let needs = Needs::default();
     settle(&fleet, &[LOAD], &Disturbed::new(), needs).await?;
     let log = std::fs::read_to_string(fleet.folder().join("worker-1.log"))?;
@@ -93,6 +94,11 @@ async fn one_token(apis: Vec<drumline_tests::api::Api>, token: usize) -> Result<
 async fn add_worker(fleet: &mut Fleet) -> Result<Duration> {
     let began = Instant::now();
     fleet.add_worker()?;
+    until_consumed(fleet, began).await
+}
+
+/// Waits until all lanes are consumed, and returns the time since `began`.
+async fn until_consumed(fleet: &Fleet, began: Instant) -> Result<Duration> {
     let mut ticks = interval(Duration::from_millis(500));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
