@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use drumline_backend::Random;
 use drumline_protocol::operation::TraceContext;
-use drumline_protocol::{Fence, Operation, OperationId};
+use drumline_protocol::{DependencyToken, Fence, Operation, OperationId};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
@@ -77,12 +77,19 @@ impl Context {
         self.execution.fence
     }
 
+    /// The dependency token of the operation; `None` if it is in no order with others.
+    #[must_use]
+    pub fn dependency_token(&self) -> Option<&str> {
+        let token = self.execution.operation.body.dependency_token.as_ref();
+        token.map(DependencyToken::as_str)
+    }
+
     /// The token of this run, for a client that asks a queue manager in this
     /// operation's name: `Client::builder(…).api_key(token)`. It reads the
     /// operation's organization and creates children, and is refused once this run
     /// has ended. `None` if the worker has no secrets for tokens.
     #[must_use]
-    pub fn token(&self) -> Option<&str> {
+    pub fn run_token(&self) -> Option<&str> {
         self.execution.token.as_ref().map(|token| token.0.as_str())
     }
 

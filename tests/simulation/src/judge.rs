@@ -110,6 +110,8 @@ pub struct Tally {
     pub runs: u64,
     /// Handlers that ran again after another one had begun.
     pub take_overs: u64,
+    /// Handlers that ran behind others of their token: without them, no order was judged.
+    pub behind: u64,
     /// Writes that the resource accepted.
     pub accepted: u64,
     /// Writes that the resource refused because of a stale fence.
@@ -122,6 +124,7 @@ impl Tally {
         self.answered += other.answered;
         self.runs += other.runs;
         self.take_overs += other.take_overs;
+        self.behind += other.behind;
         self.accepted += other.accepted;
         self.refused += other.refused;
     }
@@ -173,9 +176,10 @@ impl Judge {
         }
     }
 
-    /// A handler begins. `unfinished` are the earlier operations of its token that
-    /// are not Completed at this moment.
-    pub fn started(&mut self, id: OperationId, unfinished: &[OperationId]) {
+    /// A handler begins. So many operations of its token are `earlier` than its own; `unfinished`
+    /// are those of them that are not Completed at this moment.
+    pub fn started(&mut self, id: OperationId, earlier: usize, unfinished: &[OperationId]) {
+        self.tally.behind += u64::from(earlier > 0);
         let known = self.known.entry(id).or_default();
         known.ran += 1;
         self.tally.runs += 1;
@@ -299,7 +303,7 @@ mod tests {
     fn good() -> Judge {
         let mut judge = Judge::new();
         judge.answered(id(1), false);
-        judge.started(id(1), &[]);
+        judge.started(id(1), 0, &[]);
         assert!(judge.wrote("t", id(1), Fence(4), false));
         judge.saw(id(1), Status::Succeeded);
         judge
@@ -325,7 +329,7 @@ mod tests {
     #[test]
     fn an_operation_that_started_before_its_answer_is_counted_once() {
         let mut judge = Judge::new();
-        judge.started(id(1), &[]);
+        judge.started(id(1), 0, &[]);
         judge.answered(id(1), false);
         judge.answered(id(1), false);
         assert_eq!(judge.tally().answered, 1);
@@ -366,7 +370,7 @@ mod tests {
     fn a_successor_that_overtakes_is_found_whatever_its_predecessor_waits_for() {
         let mut judge = good();
         judge.answered(id(2), false);
-        judge.started(id(2), &[id(1)]);
+        judge.started(id(2), 1, &[id(1)]);
         let rest = [left(1, Status::Succeeded, 1), left(2, Status::Succeeded, 1)];
         let early = Violation::OutOfOrder {
             ran: id(2),
@@ -394,7 +398,7 @@ mod tests {
     #[test]
     fn a_start_that_is_not_counted_is_found() {
         let mut judge = good();
-        judge.started(id(1), &[]);
+        judge.started(id(1), 0, &[]);
         let uncounted = Violation::UncountedStart {
             id: id(1),
             ran: 2,
@@ -407,8 +411,8 @@ mod tests {
     fn a_second_start_is_found_where_one_is_all_that_is_allowed() {
         let mut judge = Judge::new();
         judge.answered(id(1), true);
-        judge.started(id(1), &[]);
-        judge.started(id(1), &[]);
+        judge.started(id(1), 0, &[]);
+        judge.started(id(1), 0, &[]);
         let rest = [left(1, Status::Succeeded, 2)];
         assert_eq!(found(judge, &rest), [Violation::StartedTwice(id(1))]);
     }

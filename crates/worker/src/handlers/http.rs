@@ -190,7 +190,7 @@ async fn call(
             request = request.header(name, value);
         }
     }
-    if let Some(token) = context.token()
+    if let Some(token) = context.run_token()
         && let Ok(mut value) = HeaderValue::from_str(token)
     {
         value.set_sensitive(true);

@@ -33,9 +33,9 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// The operations of the token that were created before, and are not
-    /// Completed now.
-    async fn unfinished(&self, token: &str, sequence: u64) -> Vec<OperationId> {
+    /// The number of operations of the token that were created before, and those of
+    /// them that are not Completed now.
+    async fn earlier(&self, token: &str, sequence: u64) -> (usize, Vec<OperationId>) {
         let earlier: Vec<OperationId> = {
             let tokens = self.tokens.lock();
             let of_token = tokens.get(token).into_iter().flatten();
@@ -48,7 +48,7 @@ impl World {
             .iter()
             .flatten()
             .filter(|one| one.header.status.state() != State::Completed);
-        open.map(|one| one.id).collect()
+        (earlier.len(), open.map(|one| one.id).collect())
     }
 
     fn below(&self, end: u64) -> u64 {
@@ -161,12 +161,12 @@ async fn work(
     let id = operation.id;
     let fence = context.fence();
     let resource = context
-        .token()
+        .dependency_token()
         .map_or_else(|| id.to_string(), str::to_owned);
     link.gate().await;
-    let unfinished = match context.token() {
-        Some(token) => world.unfinished(token, operation.sequence).await,
-        None => Vec::new(),
+    let (earlier, unfinished) = match context.dependency_token() {
+        Some(token) => world.earlier(token, operation.sequence).await,
+        None => (0, Vec::new()),
     };
     world
         .trace
@@ -175,7 +175,7 @@ async fn work(
         // Its lock may be another's by now. It has not begun, for the world.
         return Err(HandlerError::retry("stood still"));
     }
-    world.judge.lock().started(id, &unfinished);
+    world.judge.lock().started(id, earlier, &unfinished);
     let number = |name: &str| data.get(name).and_then(Value::as_u64);
     for _ in 0..number("steps").unwrap_or(1) {
         let step = number("stepMs").unwrap_or_else(|| 1 + world.below(700));

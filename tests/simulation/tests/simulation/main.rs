@@ -56,11 +56,12 @@ impl Ran {
             answered,
             runs,
             take_overs,
+            behind,
             accepted,
             refused,
         } = self.tally;
         let mut text = format!(
-            "=tally {answered} {runs} {take_overs} {accepted} {refused} {}",
+            "=tally {answered} {runs} {take_overs} {behind} {accepted} {refused} {}",
             self.trace
         );
         for Calls { count, changes } in &self.calls {
@@ -81,7 +82,8 @@ impl Ran {
             line.split(' ').map(|number| number.parse().ok()).collect()
         };
         let tally = numbers(lines("=tally ").next()?)?;
-        let [answered, runs, take_overs, accepted, refused, trace] = *tally.as_slice() else {
+        let [answered, runs, take_overs, behind, accepted, refused, trace] = *tally.as_slice()
+        else {
             return None;
         };
         let calls = |line: &str| {
@@ -98,6 +100,7 @@ impl Ran {
                 answered,
                 runs,
                 take_overs,
+                behind,
                 accepted,
                 refused,
             },
@@ -217,8 +220,9 @@ fn no_promise_is_broken_while_everything_fails() {
     let seeds = seeds(1_000..1_100);
     let is_one = seeds.end == seeds.start + 1;
     let tally = run_all(&plans(seeds, Mode::Safety));
-    // Runs in which no fault hit anything show nothing.
+    // Runs in which no fault hit anything show nothing, nor do those without order.
     assert!(is_one || tally.take_overs > 0, "{tally:?}");
+    assert!(is_one || tally.behind > 0, "{tally:?}");
     assert!(is_one || tally.refused > 0, "{tally:?}");
 }
 
@@ -228,6 +232,7 @@ fn everything_ends_once_the_faults_have_ended() {
     let is_one = seeds.end == seeds.start + 1;
     let tally = run_all(&plans(seeds, Mode::Liveness));
     assert!(is_one || tally.take_overs > 0, "{tally:?}");
+    assert!(is_one || tally.behind > 0, "{tally:?}");
     assert!(is_one || tally.accepted > tally.answered, "{tally:?}");
 }
 
@@ -278,6 +283,7 @@ fn a_scene_ends_alike_whatever_process_dies_at_whatever_call() {
     }
     let tally = run_all(&dying);
     assert!(only.is_some() || tally.take_overs > 0, "{tally:?}");
+    assert!(only.is_some() || tally.behind > 0, "{tally:?}");
 }
 
 /// The calls of each process at which it dies in a scene beside the changes, before and

@@ -76,7 +76,7 @@ pub(super) fn set(command: &mut tokio::process::Command, inherit: &[String], con
     if !operation.body.owner.is_empty() {
         set("DRUMLINE_CALLER", &operation.body.owner);
     }
-    if let Some(token) = context.token() {
+    if let Some(token) = context.run_token() {
         set("DRUMLINE_TOKEN", token);
     }
     set("TRACEPARENT", &trace.traceparent);
