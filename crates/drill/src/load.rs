@@ -293,18 +293,25 @@ pub(crate) async fn rest(
     let end = Instant::now() + limit;
     let mut told = usize::MAX;
     loop {
+        let is_awaited = |one: &OperationView| {
+            one.state_code != State::Completed.code()
+                && !standing.is_some_and(|blockers| blockers.has(one))
+        };
         let mut left = 0;
         for state in [State::Ready, State::Suspended, State::Locked] {
-            for one in list(caller, &Filter::new().state(state)).await? {
-                if standing.is_some_and(|blockers| blockers.has(&one)) {
-                    continue;
-                }
+            let open = list(caller, &Filter::new().state(state)).await?;
+            for one in open.iter().filter(|one| is_awaited(one)) {
                 left += 1;
                 // Paused while it ran: its resume came too early and was refused.
                 if state == State::Suspended && one.postpone_until.is_none() {
                     caller.act(&one.id, Action::Resume, None).await?;
                 }
             }
+        }
+        if left == 0 {
+            // An operation that went from state to state between the lists was in none of them.
+            let all = list(caller, &Filter::new()).await?;
+            left = all.iter().filter(|one| is_awaited(one)).count();
         }
         if left == 0 {
             return Ok(true);

@@ -55,7 +55,13 @@ async fn a_short_drill_keeps_every_promise_and_leaves_nothing_behind() -> Result
         .kill_on_drop(true);
     let output = command.output().await?;
     let said = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.code() == Some(0), "{}: {said}", output.status);
+    let verdict = String::from_utf8_lossy(&output.stdout);
+    // The verdict last: logs are cut from their beginning.
+    ensure!(
+        output.status.code() == Some(0),
+        "{}: {said}{verdict}",
+        output.status
+    );
     let told: Value = serde_json::from_slice(&output.stdout)?;
     ensure!(told["outcome"] == "kept", "{told}");
     let promises = told["promises"].as_array().context("promises")?;
