@@ -20,7 +20,6 @@ use tokio::time::{Instant, sleep};
 use crate::client::Client;
 use crate::error::{Error, Fault, Result};
 use crate::execute::{BatchSettings, ItemResponse, OrganizationRequest, OrganizationResponse};
-use crate::keys::keyed;
 use crate::retry::Pauses;
 
 /// The number of items that a batch may have unless the deployment says
@@ -63,7 +62,7 @@ impl Client {
     ) -> Result<Vec<Result<String, Fault>>> {
         let requests = operations
             .into_iter()
-            .map(|new| OrganizationRequest::Create(Box::new(keyed(new))));
+            .map(|new| OrganizationRequest::Create(Box::new(self.keys().keyed(new))));
         let mut answers = Vec::new();
         let mut outcomes = self.execute_all(requests);
         while let Some(some) = outcomes.try_next().await? {

@@ -1,10 +1,12 @@
 //! The client itself: its address and its time limits.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::{Method, RequestBuilder, Url};
 
 use crate::builder::Builder;
+use crate::keys::Keys;
 
 /// A queue manager somewhere. Cheap to clone, and to share between tasks.
 ///
@@ -17,6 +19,7 @@ pub struct Client {
     base: Url,
     timeout: Duration,
     patience: Duration,
+    keys: Arc<Keys>,
 }
 
 impl Client {
@@ -39,7 +42,7 @@ impl Client {
         Builder::new(url.into())
     }
 
-    pub(crate) const fn new(
+    pub(crate) fn new(
         http: reqwest::Client,
         base: Url,
         timeout: Duration,
@@ -50,7 +53,13 @@ impl Client {
             base,
             timeout,
             patience,
+            keys: Arc::new(Keys::new()),
         }
+    }
+
+    /// The keys of creates that are given none.
+    pub(crate) fn keys(&self) -> &Keys {
+        &self.keys
     }
 
     /// The same client with another [`Builder::patience`]; connections are

@@ -7,7 +7,6 @@ use reqwest::{Method, StatusCode};
 
 use crate::client::Client;
 use crate::error::Result;
-use crate::keys::new_key;
 use crate::retry::Repeat;
 
 /// The header that makes a create repeatable: see the API's documentation.
@@ -59,7 +58,7 @@ impl Client {
         request: impl Into<String>,
         idempotency_key: Option<&str>,
     ) -> Result<Created> {
-        let key = idempotency_key.map_or_else(new_key, str::to_owned);
+        let key = idempotency_key.map_or_else(|| self.keys().fresh(), str::to_owned);
         let request = self
             .request(Method::POST, &["v1", "operations"])
             .header(CONTENT_TYPE, "application/json")

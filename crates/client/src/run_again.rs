@@ -7,7 +7,6 @@ use serde_json::value::RawValue;
 use crate::client::Client;
 use crate::create::{Created, IDEMPOTENCY_KEY};
 use crate::error::Result;
-use crate::keys::new_key;
 use crate::retry::Repeat;
 
 /// The differences between a Completed operation and the new one.
@@ -44,7 +43,7 @@ impl Client {
         changes: &RunAgain,
         idempotency_key: Option<&str>,
     ) -> Result<Created> {
-        let key = idempotency_key.map_or_else(new_key, str::to_owned);
+        let key = idempotency_key.map_or_else(|| self.keys().fresh(), str::to_owned);
         let request = self
             .request(Method::POST, &["v1", "operations", id, "run-again"])
             .header(IDEMPOTENCY_KEY, key)

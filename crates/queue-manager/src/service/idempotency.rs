@@ -28,6 +28,8 @@ use drumline_backend::store::{
 };
 use drumline_protocol::{Body, OperationId, Organization, Report, Timestamp};
 use sha2::{Digest, Sha256};
+use uuid::fmt::Hyphenated;
+use uuid::{Uuid, Variant};
 
 use super::{Actor, QueueManager};
 use crate::error::Result;
@@ -97,7 +99,25 @@ pub(super) fn key_of(organization: &Organization, key: &str) -> IdempotencyKey {
     hash.update((organization.0.len() as u64).to_be_bytes());
     hash.update(&organization.0);
     hash.update(key);
-    IdempotencyKey(first_half(hash))
+    let mut half = first_half(hash);
+    if let (Some(run), [a, b, c, d, ..]) = (run_of(key), &mut half) {
+        [*a, *b, *c, *d] = run;
+    }
+    IdempotencyKey(half)
+}
+
+/// The run of creates that a key belongs to: the first four bytes of a UUID of version 8, whose
+/// bytes mean what an application wants (RFC 9562, section 5.8). The creates of a run
+/// share a partition, so that one call to the store holds them.
+fn run_of(key: &str) -> Option<[u8; 4]> {
+    // The other forms of UUIDs have other lengths.
+    let uuid = (key.len() == Hyphenated::LENGTH).then(|| Uuid::try_parse(key).ok())??;
+    let (8, Variant::RFC4122, [a, b, c, d, ..]) =
+        (uuid.get_version_num(), uuid.get_variant(), uuid.as_bytes())
+    else {
+        return None;
+    };
+    Some([*a, *b, *c, *d])
 }
 
 fn first_half(hash: Sha256) -> [u8; 16] {
@@ -110,6 +130,8 @@ fn first_half(hash: Sha256) -> [u8; 16] {
 
 #[cfg(test)]
 mod tests {
+    use drumline_protocol::PartitionCount;
+
     use super::*;
 
     #[test]
@@ -117,5 +139,43 @@ mod tests {
         let key = |organization: &str, key| key_of(&Organization(organization.to_owned()), key);
         assert_ne!(key("a", "key"), key("b", "key"));
         assert_ne!(key("ab", "c"), key("a", "bc"));
+    }
+
+    #[test]
+    fn the_keys_of_a_run_share_a_partition_and_nothing_else() {
+        let count = PartitionCount::new(1_000).unwrap();
+        let key = |organization: &str, key| key_of(&Organization(organization.to_owned()), key);
+        let first = key("a", "12345678-0000-8000-8000-000000000001");
+        let second = key("a", "12345678-0000-8000-8000-000000000002");
+        let elsewhere = key("b", "12345678-0000-8000-8000-000000000001");
+        assert_eq!(first.partition(count), second.partition(count));
+        assert_ne!(first.0[4..], second.0[4..]);
+        assert_ne!(first.0[4..], elsewhere.0[4..]);
+        let other = key("a", "12345679-0000-8000-8000-000000000001");
+        assert_ne!(first.partition(count), other.partition(count));
+    }
+
+    #[test]
+    fn other_keys_are_spread_whatever_they_begin_with() {
+        for pair in [
+            // Versions 4 and 7, version 8 of another variant, and no UUIDs.
+            ["12345678-0000-4000-8000-00000000000", "a"],
+            ["12345678-0000-7000-8000-00000000000", "a"],
+            ["12345678-0000-8000-0000-00000000000", "a"],
+            ["1234567800008000800000000000000", "a"],
+            ["12345678-0000-8000-8000-0000000000", "x"],
+            ["orders/", "a"],
+        ] {
+            let [start, end] = pair;
+            let [first, second] = ["1", "2"].map(|number| {
+                let end = if end == "a" {
+                    number.to_owned()
+                } else {
+                    format!("{end}{number}")
+                };
+                key_of(&Organization("a".to_owned()), &format!("{start}{end}"))
+            });
+            assert_ne!(first.0[..4], second.0[..4], "{start}");
+        }
     }
 }

@@ -31,14 +31,15 @@ impl QueueManager {
         key: Option<&str>,
         beside: Option<Partition>,
     ) -> OperationId {
+        let now = self.store().now();
         let partition = match (self.chain(actor, request), key) {
             (None, _) if let Some(beside) = beside => beside,
             (None, Some(key)) => {
                 key_of(&actor.organization, key).partition(self.store().partitions())
             }
-            (chain, _) => self.shared.partitions.choose(chain),
+            (chain, _) => self.shared.partitions.choose(chain, now),
         };
-        self.ids().operation(self.store().now(), partition)
+        self.ids().operation(now, partition)
     }
 
     /// The operation to store. Its trace goes on from the current span.

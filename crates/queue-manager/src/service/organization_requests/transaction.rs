@@ -142,7 +142,7 @@ impl QueueManager {
                 (None, None, Some(key)) => {
                     key_of(&actor.organization, key).partition(self.store().partitions())
                 }
-                (chain, ..) => self.shared.partitions.choose(chain),
+                (chain, ..) => self.shared.partitions.choose(chain, self.store().now()),
             }
         });
         let (indexes, list): (Vec<usize>, Vec<KeyedCreate>) = list.into_iter().unzip();
