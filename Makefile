@@ -26,7 +26,7 @@ PLAN ?=
 EVERY ?= 1
 # For mutants: the branch whose difference to this one is tested, or `all`.
 BASE ?= main
-# For drill, bench, bench-peers, bench-standalone and mutants: arguments.
+# For drill, the benches and mutants: arguments.
 ARGS ?=
 # For bench without ARGS. The committed figures are measured in this way.
 BENCH := --seconds 4 --rounds 5
@@ -105,6 +105,11 @@ bench-peers: deps ## Measure Drumline beside BullMQ, Celery and RQ in the same m
 bench-standalone: deps ## Measure one durable process beside a fleet in the same minutes
 	cargo build --locked --release --package drumline --package drumline-peer --package drumline-test-servers
 	PATH=$(RELEASE):$$PATH drumline-test-servers -- tests/standalone/beside.py $(RUN)/beside $(ARGS)
+
+.PHONY: bench-console
+bench-console: deps ## Measure the console on a million operations: pages, Chromium, viewers (ARGS='--count 20000': a try)
+	cargo build --locked --release --package drumline --package drumline-test-servers
+	PATH=$(RELEASE):$$PATH CARGO_TARGET_DIR=$(TARGET) tests/browser/bench/run.sh $(ARGS)
 
 ##—— Check it ——
 
