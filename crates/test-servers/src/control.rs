@@ -27,6 +27,8 @@ impl Control {
     pub(crate) fn listen() -> anyhow::Result<Self> {
         let name = format!("drumline-test-servers-{}", std::process::id());
         let path = std::env::temp_dir().join(name);
+        // A killed process of the same id may have left it behind.
+        drop(std::fs::remove_file(&path));
         let listener = UnixListener::bind(&path);
         let listener = listener.with_context(|| format!("cannot listen on {}", path.display()))?;
         Ok(Self { listener, path })

@@ -6,7 +6,8 @@
 //!
 //! Nothing is left behind: dropping a server kills it and removes its files,
 //! and when the test process itself dies, by whatever signal, a `reaper`
-//! that reads a pipe from it does the same.
+//! that reads a pipe from it does the same. Only the empty files that say
+//! whose a port is stay, in the folder for temporary files.
 //!
 //! The crate does not install the servers. If the programs are missing,
 //! starting fails and names the packages; a test is never skipped.

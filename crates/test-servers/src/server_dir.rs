@@ -65,6 +65,11 @@ impl ServerDir {
         let name = format!("drumline-{kind}-{}-{number}", std::process::id());
         let Parent { folder, preload } = parent();
         let directory = folder.join(name);
+        if directory.exists() {
+            // A process of the same id has left it behind, killed together with its reaper. A
+            // server would go on with its data.
+            remove(&directory)?;
+        }
         std::fs::create_dir_all(directory.join("data"))
             .with_context(|| format!("cannot create {}", directory.display()))?;
         let processes = Processes {
