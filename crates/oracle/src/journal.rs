@@ -239,6 +239,8 @@ mod tests {
     #[test]
     fn a_line_that_is_being_written_is_left_out() {
         let path = std::env::temp_dir().join(format!("journal-{}.jsonl", std::process::id()));
+        // A test of the same process id may have left it behind.
+        drop(std::fs::remove_file(&path));
         let journal = Journal::open(&path).unwrap();
         let alive = Line::Alive(Alive { pid: 1, at_ns: 2 });
         journal.append(&alive).unwrap();

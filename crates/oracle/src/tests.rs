@@ -389,6 +389,8 @@ fn a_long_history_says_what_it_has_kept() {
 #[test]
 fn lines_come_back_from_a_file_as_they_were() {
     let folder = std::env::temp_dir().join(format!("drumline-oracle-{}", std::process::id()));
+    // A test of the same process id may have left it behind.
+    drop(std::fs::remove_dir_all(&folder));
     std::fs::create_dir_all(&folder).unwrap();
     let path = folder.join("journal.jsonl");
     let journal = journal::Journal::open(&path).unwrap();

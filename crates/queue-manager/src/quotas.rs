@@ -387,6 +387,8 @@ mod tests {
     #[test]
     fn a_file_that_cannot_be_used_changes_nothing() {
         let folder = std::env::temp_dir().join(format!("drumline-quotas-{}", std::process::id()));
+        // A test of the same process id may have left it behind.
+        drop(fs::remove_dir_all(&folder));
         fs::create_dir_all(&folder).unwrap();
         let path = folder.join("quotas.toml");
         let missing = Quotas::open(&path).unwrap_err();

@@ -1,7 +1,7 @@
 //! Running the program, and a `drumline dev` to talk to.
 
-use std::fs;
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::fs::{self, File};
+use std::io::{BufRead as _, BufReader, ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -24,17 +24,23 @@ pub(crate) fn drumline() -> Command {
     command
 }
 
-/// A new, empty folder.
+/// A new, empty folder. One of a process that had the same id before may be there, and the
+/// program would take its settings.
 pub(crate) fn folder() -> PathBuf {
     static COUNT: AtomicUsize = AtomicUsize::new(0);
-    let name = format!(
-        "cli-{}-{}",
-        std::process::id(),
-        COUNT.fetch_add(1, Ordering::Relaxed)
-    );
-    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-    fs::create_dir_all(&path).expect("a folder for tests");
-    path
+    loop {
+        let name = format!(
+            "cli-{}-{}",
+            std::process::id(),
+            COUNT.fetch_add(1, Ordering::Relaxed)
+        );
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        match fs::create_dir(&path) {
+            Ok(()) => return path,
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            Err(error) => panic!("a folder for tests, {}: {error}", path.display()),
+        }
+    }
 }
 
 /// A file with this content in a folder of its own.
@@ -107,10 +113,11 @@ pub(crate) struct Process {
 impl Process {
     /// Starts a command, and waits until it is ready.
     pub(crate) fn start(command: &mut Command) -> Self {
+        let log = folder().join("stderr");
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+            .stderr(File::create(&log).expect("a file for tests"))
             .spawn()
             .expect("the program starts");
         let out = child.stdout.take().expect("standard output");
@@ -118,7 +125,12 @@ impl Process {
         BufReader::new(out)
             .read_line(&mut ready)
             .expect("it says something");
-        assert!(ready.starts_with("ready"), "{ready:?}");
+        if !ready.starts_with("ready") {
+            drop(child.kill());
+            let status = child.wait().expect("it ends");
+            let told = fs::read_to_string(&log).unwrap_or_default();
+            panic!("it is not ready, but says {ready:?}: {status}; {told}");
+        }
         Self { child, ready }
     }
 

@@ -40,6 +40,8 @@ fn new(role: Role, organizations: &[&str]) -> NewKey {
 impl Keyed {
     pub(crate) fn start(test: &str) -> Self {
         let folder = std::env::temp_dir().join(format!("drumline-{}-{test}", std::process::id()));
+        // A test of the same process id may have left it behind.
+        drop(fs::remove_dir_all(&folder));
         fs::create_dir_all(&folder).expect("a folder for tests");
         let path = folder.join("auth.toml");
         let mut document = AuthDocument::open(&path).expect("an empty file");

@@ -36,6 +36,8 @@ impl Service {
 
     fn start_with(test: &str, issuer: &str, more: &str) -> Self {
         let folder = std::env::temp_dir().join(format!("drumline-{}-{test}", std::process::id()));
+        // A test of the same process id may have left it behind.
+        drop(fs::remove_dir_all(&folder));
         fs::create_dir_all(&folder).expect("a folder for tests");
         let path = folder.join("auth.toml");
         let text = format!(

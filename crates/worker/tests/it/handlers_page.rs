@@ -38,6 +38,8 @@ fn json_of(text: Option<&str>) -> Value {
 #[tokio::test]
 async fn the_example_in_bash_goes_on_from_its_checkpoint_after_a_pause() {
     let folder = std::env::temp_dir().join(format!("drumline-page-{}", std::process::id()));
+    // A test of the same process id may have left it behind.
+    drop(std::fs::remove_dir_all(&folder));
     std::fs::create_dir_all(&folder).expect("a folder");
     let log = folder.join("imported");
     // Stands for the program that imports a page. At one page it waits for the signal,
