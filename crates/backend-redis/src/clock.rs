@@ -26,6 +26,9 @@ const STALE: Duration = Duration::from_millis(3_500);
 /// The longest answer time that tells the time well: the answer may be off by
 /// half of it. A slower answer corrects a clock that is certainly wrong.
 const SLOWEST: Duration = Duration::from_millis(100);
+/// The most times that the server is asked at the start until an answer is quick. A server
+/// that is far away answers none in less: each more of them makes the start there longer.
+const QUESTIONS: u32 = 5;
 
 #[derive(Debug)]
 pub(crate) struct Clock {
@@ -42,19 +45,48 @@ pub(crate) struct Clock {
 }
 
 impl Clock {
-    /// Starts a clock that is right from the start.
+    /// Starts a clock that is right from the start: a busy machine may hold up an answer, so
+    /// that it tells the time badly, and the server is asked again.
     pub(crate) async fn start(link: &Link) -> Result<Self> {
-        let clock = Self {
+        let clock = Self::new();
+        clock.set_by_the_quickest(|| ask(link)).await?;
+        Ok(clock)
+    }
+
+    fn new() -> Self {
+        Self {
             epoch: Instant::now(),
             offset_us: AtomicI64::new(0),
             latest_us: AtomicI64::new(i64::MIN),
             heard_us: AtomicI64::new(0),
             is_used: AtomicBool::new(false),
-        };
-        let (server_us, took) = ask(link).await?;
-        clock.set(server_us, took);
-        clock.note_latest(server_us, took);
-        Ok(clock)
+        }
+    }
+
+    /// Sets the clock by the quickest of some answers, the last of which is the first that is
+    /// quick.
+    async fn set_by_the_quickest<A>(&self, mut ask: impl FnMut() -> A) -> Result<()>
+    where
+        A: Future<Output = Result<(u64, Duration)>>,
+    {
+        let mut quickest = Duration::MAX;
+        for _ in 0..QUESTIONS {
+            let (server_us, took) = match ask().await {
+                Ok(answer) => answer,
+                Err(error) if quickest == Duration::MAX => return Err(error),
+                // The server was there a moment ago: an answer that is slow will do.
+                Err(_gone) => break,
+            };
+            self.note_latest(server_us, took);
+            if took < quickest {
+                quickest = took;
+                self.set(server_us, took);
+            }
+            if took <= SLOWEST {
+                break;
+            }
+        }
+        Ok(())
     }
 
     pub(crate) fn now(&self) -> Timestamp {
@@ -181,13 +213,40 @@ mod tests {
     use super::*;
 
     fn clock() -> Clock {
-        Clock {
-            epoch: Instant::now(),
-            offset_us: AtomicI64::new(0),
-            latest_us: AtomicI64::new(i64::MIN),
-            heard_us: AtomicI64::new(0),
-            is_used: AtomicBool::new(false),
-        }
+        Clock::new()
+    }
+
+    /// A server whose clock began with this one, and which reads it as late as an answer that
+    /// takes so long allows: just before it is received.
+    async fn set_by_answers(clock: &Clock, took_ms: &[u64]) -> usize {
+        let mut left = took_ms.iter();
+        let answered = clock.set_by_the_quickest(|| {
+            let took = Duration::from_millis(*left.next().expect("it asks no more"));
+            async move {
+                tokio::time::advance(took).await;
+                Ok((u64::try_from(clock.elapsed_us()).unwrap_or(0), took))
+            }
+        });
+        answered.await.expect("an answer");
+        took_ms.len() - left.len()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_answer_at_the_start_is_not_the_last_one() {
+        let clock = clock();
+        let asked = set_by_answers(&clock, &[2_000, 700, 40, 20]).await;
+        assert_eq!(asked, 3, "a quick one is enough");
+        let late = clock.now().as_millis() - clock.elapsed_us() / 1_000;
+        assert_eq!(late, 20, "half of the answer's time");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_quickest_of_slow_answers_sets_the_clock_at_the_start() {
+        let clock = clock();
+        let asked = set_by_answers(&clock, &[900, 300, 160, 400, 500, 1]).await;
+        assert_eq!(asked, 5, "a server far away is not asked for ever");
+        let late = clock.now().as_millis() - clock.elapsed_us() / 1_000;
+        assert_eq!(late, 80);
     }
 
     #[tokio::test(start_paused = true)]
