@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::Result;
 use drumline_auth::{AuthDocument, NewKey, Role};
 use drumline_oracle::Probe;
-use reqwest::{Client, RequestBuilder};
+use reqwest::{Client, RequestBuilder, StatusCode};
 use serde_json::json;
 
 use crate::clients::{CALLER, ORGANIZATION, Service};
@@ -66,11 +66,14 @@ pub(crate) async fn probe(
     while !*ended.borrow() {
         if let Some(base) = service.bases.any(&mut random) {
             let (what, expected, request) = request(&http, &base, &keys, &id, number);
-            let answer = request.timeout(ANSWER).send().await;
+            let answer = request.timeout(ANSWER).send().await.ok();
+            let answered = answer.map(|answer| answer.status());
+            // One that cannot answer now has neither denied nor allowed anything.
+            let answered = answered.filter(|status| *status != StatusCode::SERVICE_UNAVAILABLE);
             probes.push(Probe {
                 what: what.to_owned(),
                 expected,
-                answered: answer.ok().map(|answer| answer.status().as_u16()),
+                answered: answered.map(|status| status.as_u16()),
             });
             number += 1;
         }

@@ -21,8 +21,18 @@ use crate::target::Target;
 
 /// The time for which a manager is stopped: longer than a client waits for an answer.
 const MANAGER_STOPPED: Duration = Duration::from_secs(4);
-/// The time within which messages must wait in the broker.
-const FILLED: Duration = Duration::from_secs(20);
+/// The time within which messages must wait in the broker, and that for one flood.
+const FILLED: Duration = Duration::from_secs(180);
+const FLOODED: Duration = Duration::from_secs(10);
+/// The longest step of the first flood, in milliseconds. Those of each further one take four
+/// times as long.
+const FLOOD_MS: u64 = 400;
+/// The time within which a worker must run something.
+const BUSY: Duration = Duration::from_secs(60);
+/// The time within which a run must be taken over and a write of its lost holder be refused, and
+/// that in which a worker that goes on makes this write.
+const HURT: Duration = Duration::from_secs(180);
+const REFUSED: Duration = Duration::from_secs(10);
 /// The time that a take-over may need besides ten leases.
 const TAKEN_OVER: Duration = Duration::from_secs(20);
 /// The time between two looks at what was taken over.
@@ -113,6 +123,8 @@ pub(crate) struct Chaos<'a> {
     pub(crate) deadline: Instant,
     pub(crate) progress: &'a dyn Fn(&str),
     pub(crate) faults: Faults,
+    /// True once a run of a worker that stood still was taken over.
+    pub(crate) has_taken_over: bool,
 }
 
 impl Chaos<'_> {
@@ -141,32 +153,14 @@ impl Chaos<'_> {
     async fn cause(&mut self, kind: Kind, caller: &mut Caller) -> Result<()> {
         match kind {
             Kind::KillWorker => {
-                let place = self.busiest(caller).await;
+                let place = self.busiest(caller).await?;
                 let worker = self.fleet.workers.swap_remove(place);
                 self.note(format!("{} killed", worker.name));
                 worker.kill().await?;
                 self.faults.workers_killed += 1;
                 self.fleet.start_worker(self.target).await
             }
-            Kind::StopWorker => {
-                let place = self.busiest(caller).await;
-                let Some(worker) = self.fleet.workers.get(place) else {
-                    return Ok(());
-                };
-                worker.signal(Signal::STOP)?;
-                let pid = worker.pid;
-                let text = format!("{} stopped", worker.name);
-                self.note(text);
-                self.until_taken_over(caller, pid).await?;
-                let Some(worker) = self.fleet.workers.get(place) else {
-                    return Ok(());
-                };
-                worker.signal(Signal::CONT)?;
-                let text = format!("{} goes on", worker.name);
-                self.note(text);
-                self.faults.workers_stopped += 1;
-                Ok(())
-            }
+            Kind::StopWorker => self.stop_workers(caller).await,
             Kind::DrainWorker => {
                 let place = caller.random.usize(0..self.fleet.workers.len());
                 let worker = self.fleet.workers.swap_remove(place);
@@ -204,62 +198,111 @@ impl Chaos<'_> {
         }
     }
 
-    /// Waits until other workers have taken over what a stopped one holds, and have written to the
-    /// sink: its handlers are refused then.
-    async fn until_taken_over(&self, caller: &mut Caller, pid: u32) -> Result<()> {
-        // The lease has not ended by then, so that everything is still held.
-        let ending = format!("-{pid}");
+    /// Stops a worker for longer than its lease. The first time, it stops one after the other
+    /// until a run was taken over, and the sink has refused a write of its lost holder: on a busy
+    /// machine, a worker may stand still between its runs, or come to the end of one in time.
+    async fn stop_workers(&mut self, caller: &mut Caller) -> Result<()> {
+        let limit = Instant::now() + HURT;
+        loop {
+            let place = self.busiest(caller).await?;
+            let Some(worker) = self.fleet.workers.get(place) else {
+                return Ok(());
+            };
+            let (pid, name) = (worker.pid, worker.name.clone());
+            let held = self.held_by(caller, pid).await?;
+            worker.signal(Signal::STOP)?;
+            self.note(format!("{name} stopped"));
+            let is_taken_over = self.until_taken_over(caller, held).await?;
+            self.has_taken_over |= is_taken_over;
+            if let Some(worker) = self.fleet.workers.get(place) {
+                worker.signal(Signal::CONT)?;
+            }
+            self.note(format!("{name} goes on"));
+            self.faults.workers_stopped += 1;
+            let refused = Instant::now() + REFUSED;
+            while is_taken_over && self.sink.refused() == 0 && Instant::now() < refused {
+                sleep(LOOK).await;
+            }
+            let is_hurt = self.has_taken_over && self.sink.refused() > 0;
+            if is_hurt || Instant::now() >= limit {
+                return Ok(());
+            }
+        }
+    }
+
+    /// The operations that a worker runs.
+    async fn held_by(&self, caller: &mut Caller, pid: u32) -> Result<Vec<Held>> {
         let locked = list(caller, &Filter::new().state(State::Locked)).await?;
-        let is_held = |view: &OperationView| {
-            let host = view.host_id.as_deref();
-            host.is_some_and(|host| host.ends_with(&ending))
-        };
-        let mut held: Vec<(String, usize, u64)> = locked
-            .iter()
-            .filter(|view| is_held(view))
-            .filter_map(|view| {
-                let (token, _) = numbers(&view.name)?;
-                Some((view.id.clone(), token, self.sink.fence(token)))
+        let held = locked.into_iter().filter(|view| is_held(view, pid));
+        let held = held.filter_map(|view| {
+            let (token, _) = numbers(&view.name)?;
+            Some(Held {
+                token,
+                fence: self.sink.fence(token),
+                view,
             })
-            .collect();
+        });
+        Ok(held.collect())
+    }
+
+    /// Waits until other workers have taken over what a stopped one held, and have written to the
+    /// sink: its handlers are refused then. Returns true if one was taken over.
+    async fn until_taken_over(&self, caller: &mut Caller, mut held: Vec<Held>) -> Result<bool> {
+        let mut is_taken_over = false;
         let limit = Instant::now() + self.plan.lease * 10 + TAKEN_OVER;
         // At least for longer than a lease, also if it held nothing.
         sleep(self.plan.lease * 2).await;
         while !held.is_empty() && Instant::now() < limit {
-            held.retain(|(_, token, before)| self.sink.fence(*token) <= *before);
             let mut left = Vec::new();
-            for (id, token, before) in held {
-                let of = id.as_str();
+            for one in held {
+                let of = one.view.id.as_str();
                 let look = move |client: Client| async move { client.get(of).await };
                 let view = caller.read(look).await?;
-                if view.state_code != State::Completed.code() {
-                    left.push((id, token, before));
+                let is_written = self.sink.fence(one.token) > one.fence;
+                let is_lost = view.lost_count > one.view.lost_count;
+                is_taken_over |= is_written && is_lost && view.start_count > one.view.start_count;
+                // An operation that was paused meanwhile is not taken over.
+                let is_paused =
+                    view.state_code == State::Suspended.code() && view.postpone_until.is_none();
+                let is_completed = view.state_code == State::Completed.code();
+                if !is_written && !is_completed && !is_paused {
+                    left.push(one);
                 }
             }
             held = left;
             sleep(LOOK).await;
         }
-        Ok(())
+        Ok(is_taken_over)
     }
 
-    /// Fills the broker, and has it lose everything.
+    /// Fills the broker, and has it lose everything. Where the workers are as quick as the
+    /// creates are answered, nothing waits: the next flood keeps them busy for longer.
     async fn lose_messages(&mut self, caller: &mut Caller) -> Result<()> {
         let places = self.fleet.workers.len() * usize::from(self.plan.concurrency);
         let count = places * 8;
-        let first = self.alone;
-        self.alone += count;
-        flood(self.service, self.plan.seed, (first, count), self.deadline).await?;
         let limit = Instant::now() + FILLED;
-        let mut waiting = 0;
+        let (mut waiting, mut longest_ms) = (0, FLOOD_MS);
         while waiting == 0 && Instant::now() < limit {
-            let queues = caller
-                .read(|client| async move { client.queues().await })
-                .await?;
-            let numbers = queues
-                .queues
-                .iter()
-                .filter_map(|queue| queue.waiting_messages);
-            waiting = numbers.sum();
+            let first = self.alone;
+            self.alone += count;
+            let numbers = (first, count);
+            flood(
+                self.service,
+                self.plan.seed,
+                numbers,
+                longest_ms,
+                self.deadline,
+            )
+            .await?;
+            longest_ms *= 4;
+            let flooded = Instant::now() + FLOODED;
+            loop {
+                waiting = messages(caller).await?;
+                if waiting > 0 || Instant::now() >= flooded {
+                    break;
+                }
+                sleep(LOOK).await;
+            }
         }
         self.target.lose_messages().await?;
         let how = self.target.loss();
@@ -269,23 +312,24 @@ impl Chaos<'_> {
         Ok(())
     }
 
-    /// The place of the worker that runs the most operations.
-    async fn busiest(&self, caller: &mut Caller) -> usize {
+    /// The place of the worker that runs the most operations, as soon as one runs any: a
+    /// fault that meets nothing is none.
+    async fn busiest(&self, caller: &mut Caller) -> Result<usize> {
         let any = caller.random.usize(0..self.fleet.workers.len().max(1));
-        let Ok(client) = caller.client().await else {
-            return any;
-        };
-        let Ok(seen) = client.workers().await else {
-            return any;
-        };
-        let running = |pid: u32| {
-            let ending = format!("-{pid}");
-            let member = seen.workers.iter().find(|one| one.host.ends_with(&ending));
-            member.map_or(0, |member| member.running)
-        };
-        let workers = self.fleet.workers.iter().enumerate();
-        let busiest = workers.max_by_key(|(_, worker)| running(worker.pid));
-        busiest.map_or(any, |(place, _)| place)
+        let limit = Instant::now() + BUSY;
+        loop {
+            let locked = list(caller, &Filter::new().state(State::Locked)).await?;
+            let running = |pid: u32| locked.iter().filter(|view| is_held(view, pid)).count();
+            let workers = self.fleet.workers.iter().enumerate();
+            let busiest = workers
+                .map(|(place, worker)| (running(worker.pid), place))
+                .max();
+            match busiest {
+                Some((count, place)) if count > 0 => return Ok(place),
+                Some(_) | None if Instant::now() >= limit => return Ok(any),
+                Some(_) | None => sleep(LOOK).await,
+            }
+        }
     }
 
     fn note(&mut self, what: String) {
@@ -295,6 +339,29 @@ impl Chaos<'_> {
             what,
         });
     }
+}
+
+/// An operation that a worker ran before it was stopped.
+struct Held {
+    token: usize,
+    /// The greatest fence that had written to its token.
+    fence: u64,
+    view: OperationView,
+}
+
+/// Returns true if an operation is held by the process with this id.
+fn is_held(view: &OperationView, pid: u32) -> bool {
+    let host = view.host_id.as_deref();
+    host.is_some_and(|host| host.ends_with(&format!("-{pid}")))
+}
+
+/// The number of messages that wait in the broker.
+async fn messages(caller: &mut Caller) -> Result<u64> {
+    let queues = caller
+        .read(|client| async move { client.queues().await })
+        .await?;
+    let queues = queues.queues.iter();
+    Ok(queues.filter_map(|queue| queue.waiting_messages).sum())
 }
 
 /// Holds that a plan has processes to hurt.

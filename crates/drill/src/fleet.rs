@@ -20,10 +20,12 @@ use crate::plan::Plan;
 use crate::recorder;
 use crate::target::{Target, WorkerSettings};
 
-/// The time that a process may take to be ready, also while the broker starts again.
-const READY: Duration = Duration::from_secs(60);
-/// The time that a drained worker may take to end.
-const DRAINED: Duration = Duration::from_secs(40);
+/// The time that a process may take to be ready, also while the broker starts again on a busy
+/// machine.
+const READY: Duration = Duration::from_secs(180);
+/// The time that a drained worker may take to end: what its handlers have takes seconds, and the
+/// rest is for a busy machine.
+const DRAINED: Duration = Duration::from_secs(120);
 
 /// Kills its process group when nothing more comes.
 const REAPER: &str = "while read -r _; do :; done; kill -s KILL 0";

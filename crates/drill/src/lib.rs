@@ -164,6 +164,7 @@ impl Drill {
             deadline,
             progress,
             faults: Faults::default(),
+            has_taken_over: false,
         };
         chaos.run(end).await?;
         let faults = chaos.faults;

@@ -27,8 +27,8 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// The longest time that everything may take to be Completed once the faults have ended:
-    /// a minute, and ten leases for what was lost again and again.
+    /// The longest time for which nothing more may be Completed once the faults have ended, as
+    /// long as something is left: a minute, and ten leases for what was lost again and again.
     #[must_use]
     pub fn rest(&self) -> Duration {
         Duration::from_secs(60) + self.lease * 10

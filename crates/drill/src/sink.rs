@@ -72,6 +72,13 @@ impl Sink {
         let book = self.book.lock().unwrap_or_else(PoisonError::into_inner);
         book.fences.get(&token).copied().unwrap_or(0)
     }
+
+    /// The number of writes that it has refused.
+    #[must_use]
+    pub fn refused(&self) -> u64 {
+        let book = self.book.lock().unwrap_or_else(PoisonError::into_inner);
+        book.refused
+    }
 }
 
 /// The greatest fence of each token, and the journal.
@@ -80,6 +87,7 @@ struct Book {
     journal: Journal,
     fences: HashMap<usize, u64>,
     number: u64,
+    refused: u64,
 }
 
 impl Book {
@@ -88,6 +96,7 @@ impl Book {
             journal,
             fences: HashMap::new(),
             number: 0,
+            refused: 0,
         }
     }
 
@@ -107,6 +116,7 @@ impl Book {
             at_ns: now_ns(),
         });
         self.journal.append(&line)?;
+        self.refused += u64::from(!accepted);
         Ok(accepted)
     }
 }
@@ -195,6 +205,8 @@ mod tests {
     async fn a_stale_fence_is_refused_and_every_decision_is_written_down() {
         let name = format!("drumline-sink-{}.jsonl", std::process::id());
         let path = std::env::temp_dir().join(name);
+        // A test of the same process id may have left it behind.
+        drop(std::fs::remove_file(&path));
         let sink = Sink::start(Journal::open(&path).unwrap()).await.unwrap();
         let mut old = SinkConnection::open(sink.address()).await.unwrap();
         let mut new = SinkConnection::open(sink.address()).await.unwrap();
@@ -210,6 +222,7 @@ mod tests {
         assert!(!old.write(&wish(1, 5)).await.unwrap());
         // Another token has fences of its own.
         assert!(old.write(&wish(2, 1)).await.unwrap());
+        assert_eq!(sink.refused(), 1);
         let history = History::read(&[&path]).unwrap();
         let seen: Vec<_> = history
             .writes
