@@ -2,19 +2,19 @@
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use drumline_test_servers::{RabbitServer, RedisOptions, RedisServer, TcpProxy};
+use drumline_test_servers::{RabbitServer, RedisOptions, RedisServer, TcpProxy, free_port};
 use rustix::process::{Pid, Signal};
 use tokio::process::{Child, Command};
 
 use crate::api::{Api, Calls};
 use crate::secrets;
+use drumline_drill::recorder::release_file;
 use drumline_drill::sink::Sink;
 use drumline_oracle::journal::{History, Journal};
 
@@ -236,6 +236,32 @@ impl Fleet {
         Ok(fleet)
     }
 
+    /// The operations that the workers of its size run at once.
+    #[must_use]
+    pub const fn places(&self) -> usize {
+        self.size.workers * self.size.concurrency
+    }
+
+    /// Has held steps go on until [`Fleet::release`], also after an earlier one.
+    ///
+    /// # Errors
+    /// When the folder cannot be written.
+    pub fn hold(&self) -> Result<()> {
+        let released = release_file(&self.journal());
+        if released.exists() {
+            std::fs::remove_file(&released)?;
+        }
+        Ok(())
+    }
+
+    /// Lets held steps come to their end.
+    ///
+    /// # Errors
+    /// When the folder cannot be written.
+    pub fn release(&self) -> Result<()> {
+        std::fs::write(release_file(&self.journal()), "").context("let held steps go")
+    }
+
     /// The journal that the handlers of the workers write.
     fn journal(&self) -> PathBuf {
         self.folder.join(RUNS)
@@ -323,7 +349,7 @@ impl Fleet {
         let mut killed = self.managers.remove(number);
         killed.signal(Signal::KILL)?;
         // Its port is free then.
-        killed.ended(Duration::from_secs(10)).await?;
+        killed.ended(Duration::from_secs(60)).await?;
         self.managers.insert(number, self.manager_at(&base, &[])?);
         self.ready(&base).await
     }
@@ -437,13 +463,14 @@ impl Fleet {
         .await
     }
 
-    /// Tries until it works, for half a minute.
+    /// Tries until it works, for a time that is long enough for a dozen processes to start on
+    /// a busy machine.
     async fn eventually(
         &self,
         what: &str,
         mut attempt: impl AsyncFnMut() -> Result<()>,
     ) -> Result<()> {
-        let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(180);
         loop {
             match attempt().await {
                 Ok(()) => return Ok(()),
@@ -517,12 +544,4 @@ fn search_path() -> OsString {
 #[must_use]
 pub fn examples() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples")
-}
-
-/// A port that was free a moment ago.
-///
-/// # Errors
-/// When there is no free port.
-pub fn free_port() -> Result<u16> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }

@@ -14,6 +14,8 @@ use crate::running::{SMALL, create};
 
 const SIZE: Size = Size {
     workers: 1,
+    // Longer than a busy machine stands still: only the worker that is killed is lost.
+    lease: Duration::from_secs(6),
     handlers: Some("../tests/fixtures/commands/handlers.toml"),
     ..SMALL
 };
@@ -54,7 +56,7 @@ async fn started(fleet: &Fleet) -> Result<(String, BTreeMap<String, i32>)> {
     let request = json!({"messageName": "Outlive"});
     let id = create(&fleet.api(0), &request).await?;
     let file: PathBuf = fleet.folder().join(&id);
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + Duration::from_secs(120);
     while !file.exists() {
         ensure!(Instant::now() < deadline, "the command has not started");
         tokio::time::sleep(Duration::from_millis(10)).await;
@@ -79,7 +81,7 @@ fn kill(processes: &BTreeMap<String, i32>, name: &str) -> Result<()> {
 
 async fn ended_on_the_second_attempt(fleet: &Fleet, id: &str) -> Result<Value> {
     let api = fleet.api(0);
-    let done = api.wait(id, Duration::from_secs(60)).await?;
+    let done = api.wait(id, Duration::from_secs(120)).await?;
     ensure!(
         done["statusCode"] == 30 && done["startCount"] == 2 && done["lostCount"] == 1,
         "{done}"

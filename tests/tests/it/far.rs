@@ -9,7 +9,9 @@ use drumline_protocol::Timestamp;
 use drumline_test_servers::{RabbitServer, RedisServer, TcpProxy};
 use drumline_tests::data_set::{Answer, Redis};
 use drumline_tests::fleet::{Fleet, Size};
-use drumline_tests::load::{all_completed, lost_offers, request, until_the_broker_has_messages};
+use drumline_tests::load::{
+    all_completed, lost_offers, occupy, request, until_the_broker_has_messages,
+};
 use futures_util::stream::{self, StreamExt as _};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, timeout};
@@ -27,8 +29,10 @@ const SIZE: Size = Size {
 
 /// The time to Redis, each way: 160 ms there and back.
 const FAR: Duration = Duration::from_millis(80);
-/// Operations of a round: more than the slots take while the broker fills.
+/// Operations of a round, and the number of the first that keeps the slots occupied until the
+/// broker has lost what waits in it.
 const COUNT: usize = 300;
+const OCCUPYING: usize = 1_000_000;
 const RUNS_MS: u64 = 300;
 /// Creates at the same time.
 const AT_ONCE: usize = 32;
@@ -39,7 +43,7 @@ const WAITS: Duration = Duration::from_secs(12);
 const HOUR_US: i64 = 3_600_000_000;
 /// The time within which the load fills the broker, and that in which a round that
 /// stands still fails.
-const FILLED: Duration = Duration::from_secs(20);
+const FILLED: Duration = Duration::from_secs(120);
 const LIMIT: Duration = Duration::from_secs(120);
 /// A round may take so much longer than the one before the step: a marker that was lost is
 /// sent again after 15 s, and once more after 30 s. The step is an hour.
@@ -74,6 +78,7 @@ async fn a_clock_set_back_delays_no_repair_of_a_manager_far_away() -> Result<()>
 /// Completed.
 async fn round(fleet: &Fleet, number: usize) -> Result<Duration> {
     let first = number * COUNT;
+    occupy(fleet, OCCUPYING + first).await?;
     let until = now(fleet).await?.saturating_add(WAITS);
     let bodies = (0..COUNT).map(|place| {
         let mut body = request(first + place, 0, RUNS_MS, false);
@@ -101,6 +106,7 @@ async fn round(fleet: &Fleet, number: usize) -> Result<Duration> {
     fleet.rabbit.kill()?;
     fleet.rabbit.wipe()?;
     fleet.rabbit.restart().await?;
+    fleet.release()?;
     let lost = Instant::now();
     all_completed(&api, LIMIT).await?;
     let took = lost.elapsed();

@@ -6,11 +6,9 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use drumline_oracle::Needs;
 use drumline_tests::fleet::{Fleet, Size};
-use drumline_tests::load::{
-    Load, completed, create, lost_offers, settle, until_the_broker_has_messages,
-};
+use drumline_tests::load::{Load, completed, create, fill, lost_offers, settle};
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
 /// Operations come faster than so many slots take them: messages wait in the
 /// broker, and can be lost.
@@ -34,8 +32,8 @@ const LOAD: Load = Load {
     disturbed: false,
 };
 
-/// The time within which the load fills the broker.
-const FILLED: Duration = Duration::from_secs(20);
+/// The number of the first operation that fills the broker: behind those of all loads.
+const FILLING: usize = 1_000_000;
 
 /// One fleet, and the loads that it has had.
 struct Loaded {
@@ -45,11 +43,11 @@ struct Loaded {
 
 impl Loaded {
     /// Creates one more load, lets `fault` happen in the middle of it, and
-    /// settles everything before the next fault.
+    /// settles everything before the next fault. A fault may create a load of its own.
     async fn survives(
         &mut self,
         what: &'static str,
-        fault: impl AsyncFnOnce(&Fleet) -> Result<()>,
+        fault: impl AsyncFnOnce(&Fleet) -> Result<Option<Load>>,
     ) -> Result<()> {
         let first = self.loads.len() * (LOAD.tokens + LOAD.alone);
         let load = Load { first, ..LOAD };
@@ -68,7 +66,7 @@ impl Loaded {
             done < before + (LOAD.tokens * LOAD.per_token + LOAD.alone) as u64,
             "{what}: everything was Completed before"
         );
-        fault(&self.fleet).await.context(what)?;
+        self.loads.extend(fault(&self.fleet).await.context(what)?);
         let disturbed = creator.join_next().await.context("a creator")???;
         let settled = settle(&self.fleet, &self.loads, &disturbed, Needs::default());
         settled.await.context(what)?;
@@ -86,7 +84,8 @@ async fn servers_die_one_after_the_other() -> Result<()> {
         .survives("RabbitMQ killed and restarted", async |fleet| {
             fleet.rabbit.kill()?;
             sleep(Duration::from_secs(3)).await;
-            fleet.rabbit.restart().await
+            fleet.rabbit.restart().await?;
+            Ok(None)
         })
         .await?;
     let before = lost_offers(&loaded.fleet).await?;
@@ -94,11 +93,13 @@ async fn servers_die_one_after_the_other() -> Result<()> {
         .survives(
             "RabbitMQ killed with its data folder deleted",
             async |fleet| {
-                let filled = timeout(FILLED, until_the_broker_has_messages(&fleet.api(0))).await;
-                filled.context("the broker has no messages to lose")??;
+                let filling = fill(fleet, FILLING).await;
+                let filling = filling.context("the broker has no messages to lose")?;
                 fleet.rabbit.kill()?;
                 fleet.rabbit.wipe()?;
-                fleet.rabbit.restart().await
+                fleet.release()?;
+                fleet.rabbit.restart().await?;
+                Ok(Some(filling))
             },
         )
         .await?;
@@ -108,7 +109,8 @@ async fn servers_die_one_after_the_other() -> Result<()> {
         .survives("Redis killed and restarted", async |fleet| {
             fleet.redis.kill()?;
             sleep(Duration::from_secs(2)).await;
-            fleet.redis.restart().await
+            fleet.redis.restart().await?;
+            Ok(None)
         })
         .await
 }

@@ -15,26 +15,35 @@ use crate::running::{SMALL, create, step, until, until_status};
 async fn an_eventful_life_is_told_with_its_authors() -> Result<()> {
     let size = Size {
         workers: 1,
+        // Longer than a busy machine stands still: only the worker that is killed is lost.
+        lease: Duration::from_secs(6),
         ..SMALL
     };
     let mut fleet = Fleet::start("history", size).await?;
     let api = fleet.api(0);
-    let mut request = step("eventful", 2_500);
+    fleet.hold()?;
+    let mut request = step("eventful", 0);
+    request["data"]["held"] = json!(true);
     request["data"]["retries"] = json!(1);
-    request["retryPolicy"] = json!({"initialMs": 100, "maxMs": 100});
+    // Time to hold the third start.
+    request["retryPolicy"] = json!({"initialMs": 5_000, "maxMs": 5_000});
     let id = create(&api, &request).await?;
     until_status(&api, &id, 20).await?;
     api.act(&id, "pause", &Value::Null).await?;
     until_status(&api, &id, 10).await?;
+    fleet.release()?;
     api.act(&id, "resume", &Value::Null).await?;
     // The second start fails, and the third loses its worker.
+    until(&api, &id, |operation| operation["retryCount"] == 1).await?;
+    fleet.hold()?;
     until(&api, &id, |operation| {
         operation["statusCode"] == 20 && operation["startCount"] == 3
     })
     .await?;
     fleet.workers.remove(0).signal(Signal::KILL)?;
+    fleet.release()?;
     fleet.add_worker()?;
-    let done = api.wait(&id, Duration::from_secs(30)).await?;
+    let done = api.wait(&id, Duration::from_secs(120)).await?;
     ensure!(done["statusCode"] == 30, "{done}");
 
     let history = api.read(&format!("/v1/operations/{id}/history")).await?;

@@ -47,8 +47,8 @@ async fn large_operations_that_are_due_together_start_over_a_slow_line() -> Resu
         count: FEW,
         bytes: 900_000,
         bytes_per_second: 10_000_000,
-        lead: Duration::from_secs(4),
-        limit: Duration::from_secs(40),
+        lead: Duration::from_secs(12),
+        limit: Duration::from_secs(120),
     })
     .await?;
     a_page_of_large_operations_is_short(&fleet.api(0)).await

@@ -12,12 +12,20 @@ use reqwest::Client;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::all_completed;
 
-/// The time that everything may take after a broker takes connections again.
+/// The time that everything may take after a broker takes connections again, besides a few times
+/// that which the same operations take when nothing is killed: a busy machine needs longer for
+/// all of it.
 const RECOVERED_WITHIN: Duration = Duration::from_secs(10);
+const TIMES: u32 = 3;
+/// The time in which operations that stand still fail the test.
+const LIMIT: Duration = Duration::from_secs(240);
+/// The tokens of a round, and the first of those in which nothing is killed.
+const TOKENS: usize = 60;
+const CALM_FIRST: usize = 100_000;
 
 /// Keeps one core busy until it is dropped.
 struct Busy(Arc<AtomicBool>);
@@ -79,9 +87,40 @@ async fn create_until(
     Ok(ids)
 }
 
+/// The cost of a killed broker.
+#[derive(Clone, Copy, Debug)]
+struct Recovery {
+    /// The time from the return of the broker until everything was Completed.
+    took: Duration,
+    /// The time that as many operations take when nothing is killed.
+    calm: Duration,
+}
+
+impl Recovery {
+    fn is_slow(self) -> bool {
+        self.took > RECOVERED_WITHIN + TIMES * self.calm
+    }
+}
+
+/// The creators of a round, with tokens from `first` on.
+fn create_all(
+    fleet: &Fleet,
+    first: usize,
+    stop: &Arc<AtomicBool>,
+    declared: &Arc<Notify>,
+) -> JoinSet<Result<Vec<String>>> {
+    let mut creators = JoinSet::new();
+    for token in first..first + TOKENS {
+        let api = fleet.base(token).to_owned();
+        let (stop, declared) = (Arc::clone(stop), Arc::clone(declared));
+        creators.spawn(create_until(api, token, stop, declared));
+    }
+    creators
+}
+
 /// Kills RabbitMQ some time after the first queue was declared, starts it
-/// again, and lets everything come to an end. Returns the time that this took.
-async fn killed_after(delay: Duration) -> Result<Duration> {
+/// again, and lets everything come to an end.
+async fn killed_after(delay: Duration) -> Result<Recovery> {
     let size = Size {
         workers: 0,
         ..Size::default()
@@ -90,12 +129,7 @@ async fn killed_after(delay: Duration) -> Result<Duration> {
     let busy = Busy::start();
     let stop = Arc::new(AtomicBool::new(false));
     let declared = Arc::new(Notify::new());
-    let mut creators = JoinSet::new();
-    for token in 0..60 {
-        let api = fleet.base(token).to_owned();
-        let (stop, declared) = (Arc::clone(&stop), Arc::clone(&declared));
-        creators.spawn(create_until(api, token, stop, declared));
-    }
+    let mut creators = create_all(&fleet, 0, &stop, &declared);
     for _ in 0..3 {
         fleet.add_worker()?;
     }
@@ -109,8 +143,7 @@ async fn killed_after(delay: Duration) -> Result<Duration> {
     }
     fleet.rabbit.restart().await?;
     let api = fleet.api(0);
-    let took = all_completed(&fleet, RECOVERED_WITHIN * 10).await?;
-    drop(busy);
+    let took = all_completed(&fleet, LIMIT).await?;
     let operations = api.list("").await?;
     for id in &accepted {
         let known = operations.iter().any(|one| one["id"] == json!(id));
@@ -118,14 +151,23 @@ async fn killed_after(delay: Duration) -> Result<Duration> {
     }
     ensure!(!accepted.is_empty(), "nothing was accepted");
     judged_without_calls(&fleet, &operations).await?;
-    Ok(took)
+    stop.store(false, Ordering::Relaxed);
+    let begun = Instant::now();
+    let mut creators = create_all(&fleet, CALM_FIRST, &stop, &declared);
+    while let Some(created) = creators.join_next().await {
+        created??;
+    }
+    all_completed(&fleet, LIMIT).await?;
+    drop(busy);
+    let calm = begun.elapsed();
+    Ok(Recovery { took, calm })
 }
 
 async fn recovers_from_a_kill_after(delay_ms: u64) -> Result<()> {
-    let took = killed_after(Duration::from_millis(delay_ms)).await?;
+    let recovery = killed_after(Duration::from_millis(delay_ms)).await?;
     ensure!(
-        took <= RECOVERED_WITHIN,
-        "{took:?} after a kill at {delay_ms} ms"
+        !recovery.is_slow(),
+        "{recovery:?} after a kill at {delay_ms} ms"
     );
     Ok(())
 }
@@ -146,13 +188,13 @@ async fn a_broker_killed_at_any_time_after_the_first_declaration() -> Result<()>
     let mut all = Vec::new();
     for round in 0..10 {
         for delay_ms in [100, 500, 1_000, 2_000, 3_000, 5_000] {
-            let took = killed_after(Duration::from_millis(delay_ms)).await?;
-            all.push((round, delay_ms, took));
+            let recovery = killed_after(Duration::from_millis(delay_ms)).await?;
+            all.push((round, delay_ms, recovery));
             // For people who wait for the test.
             std::fs::write(summary("kills.txt"), format!("{all:#?}"))?;
         }
     }
-    let is_slow = |(_, _, took): &(_, _, Duration)| *took > RECOVERED_WITHIN;
+    let is_slow = |(_, _, recovery): &(_, _, Recovery)| recovery.is_slow();
     ensure!(!all.iter().any(is_slow), "too slow: {all:?}");
     Ok(())
 }
