@@ -68,7 +68,7 @@ pub(crate) async fn probe(
             let (what, expected, request) = request(&http, &base, &keys, &id, number);
             let answer = request.timeout(ANSWER).send().await.ok();
             let answered = answer.map(|answer| answer.status());
-            // One that cannot answer now has neither denied nor allowed anything.
+            // A manager that is unavailable has neither denied nor allowed anything.
             let answered = answered.filter(|status| *status != StatusCode::SERVICE_UNAVAILABLE);
             probes.push(Probe {
                 what: what.to_owned(),

@@ -76,7 +76,7 @@ impl Service {
 
     /// The requests that came, when the script is through.
     pub(crate) async fn requests(self) -> Vec<Request> {
-        let patience = Duration::from_secs(5);
+        let patience = Duration::from_secs(60);
         let ended = tokio::time::timeout(patience, self.task).await;
         ended.expect("the script is through").expect("no panic")
     }

@@ -12,7 +12,7 @@ use crate::servers::Place;
 
 /// The time that a dead manager's places are held, and some more for a slow
 /// machine.
-const LEASE: Duration = Duration::from_secs(30);
+const LEASE: Duration = Duration::from_secs(120);
 
 /// The answer of a manager.
 #[derive(Debug)]

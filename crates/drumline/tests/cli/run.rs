@@ -1,7 +1,7 @@
 //! Running the program, and a `drumline dev` to talk to.
 
 use std::fs::{self, File};
-use std::io::{BufRead as _, BufReader, ErrorKind, Write as _};
+use std::io::{BufRead as _, BufReader, Error, ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -35,10 +35,11 @@ pub(crate) fn folder() -> PathBuf {
             COUNT.fetch_add(1, Ordering::Relaxed)
         );
         let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-        match fs::create_dir(&path) {
-            Ok(()) => return path,
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-            Err(error) => panic!("a folder for tests, {}: {error}", path.display()),
+        let made = fs::create_dir(&path);
+        let is_old = |error: &Error| error.kind() == ErrorKind::AlreadyExists;
+        if !made.as_ref().is_err_and(is_old) {
+            made.expect("a folder for tests");
+            return path;
         }
     }
 }
@@ -125,12 +126,13 @@ impl Process {
         BufReader::new(out)
             .read_line(&mut ready)
             .expect("it says something");
-        if !ready.starts_with("ready") {
+        let is_ready = ready.starts_with("ready");
+        if !is_ready {
             drop(child.kill());
-            let status = child.wait().expect("it ends");
-            let told = fs::read_to_string(&log).unwrap_or_default();
-            panic!("it is not ready, but says {ready:?}: {status}; {told}");
+            drop(child.wait());
         }
+        let told = fs::read_to_string(&log).unwrap_or_default();
+        assert!(is_ready, "it says {ready:?} instead of ready: {told}");
         Self { child, ready }
     }
 
