@@ -7,6 +7,9 @@ use drumline_backend::Broker;
 use drumline_backend_rabbitmq::{Namespace, Options, RabbitBroker};
 use drumline_conformance::BrokerHarness;
 
+/// The times for which a busy RabbitMQ is waited for again, each as long as its patience.
+const AGAIN: u32 = 20;
+
 /// A namespace of its own on a server that others use too.
 struct Harness {
     options: Options,
@@ -31,7 +34,14 @@ async fn harness() -> Harness {
 impl BrokerHarness for Harness {
     async fn connect(&self) -> Arc<dyn Broker> {
         let broker = RabbitBroker::start(self.options.clone());
-        broker.connected().await.expect("RabbitMQ answers");
+        let mut connected = broker.connected().await;
+        for _ in 0..AGAIN {
+            if connected.is_ok() {
+                break;
+            }
+            connected = broker.connected().await;
+        }
+        connected.expect("RabbitMQ answers");
         Arc::new(broker)
     }
 

@@ -25,6 +25,9 @@ use crate::fixtures::{
     subscribe, trouble, within, work,
 };
 
+/// The time that a busy machine may need besides.
+const BUSY: Duration = Duration::from_secs(5);
+
 #[tokio::test(flavor = "multi_thread")]
 async fn crashes_lose_nothing_that_was_confirmed() -> anyhow::Result<()> {
     let server = RabbitServer::start().await?;
@@ -146,7 +149,13 @@ async fn a_server_that_has_lost_everything_is_used_as_a_new_one(
 async fn a_memory_alarm_is_told_at_once_and_stops_publishing_only(
     server: &RabbitServer,
 ) -> anyhow::Result<()> {
-    let broker = connect(&options(&server.url())).await;
+    let options = Options {
+        patience: Duration::from_secs(60),
+        ..options(&server.url())
+    };
+    // Neither is an end of the patience.
+    let prompt = options.patience / 4;
+    let broker = connect(&options).await;
     publish(&broker, &work(), 1).await?;
     let watermark = async |fraction: &str| {
         server
@@ -158,13 +167,13 @@ async fn a_memory_alarm_is_told_at_once_and_stops_publishing_only(
     let started = Instant::now();
     let blocked = publish(&broker, &work(), 2).await;
     assert!(matches!(blocked, Err(Error::Blocked { .. })), "{blocked:?}");
-    assert!(started.elapsed() < Duration::from_secs(1));
+    assert!(started.elapsed() < prompt);
     assert!(matches!(broker.check(), Err(Error::Blocked { .. })));
     let started = Instant::now();
     for answer in broker.publish(&vec![message(&work(), 3); 10]).await {
         assert!(matches!(answer, Err(Error::Blocked { .. })), "{answer:?}");
     }
-    assert!(started.elapsed() < Duration::from_millis(50), "at once");
+    assert!(started.elapsed() < prompt, "at once");
 
     // Consumers go on: they free the memory.
     let mut subscription = subscribe(&broker, &lane(0)).await;
@@ -243,8 +252,7 @@ async fn unreadable_messages_do_not_deafen_a_lane_during_an_alarm(
     let during = timeout(Duration::from_secs(1), lane.next()).await;
     assert!(during.is_err(), "{during:?}");
     watermark("0.4").await?;
-    let last = timeout(Duration::from_secs(5), lane.next()).await?;
-    let last = last.expect("it goes on");
+    let last = next(&mut *lane).await;
     assert_eq!(number(&last), 7);
     last.receipt.acknowledge().await?;
 
@@ -277,7 +285,7 @@ async fn a_server_that_stands_still_is_told_in_bounded_time(
     let broker = connect(&options).await;
     publish(&broker, &work(), 1).await?;
     server.stop_signal()?;
-    let limit = options.patience + Duration::from_secs(1);
+    let limit = options.patience + BUSY;
     let started = Instant::now();
     let answer = publish(&broker, &work(), 2).await;
     assert!(is_unavailable(&answer), "{answer:?}");
@@ -318,12 +326,12 @@ async fn a_silent_queue_holds_up_nobody_else(
     // The first waits to see; from then on it is known.
     both().await;
     for _ in 0..10 {
-        assert!(both().await < Duration::from_millis(500));
+        assert!(both().await < options.patience / 2);
     }
     let started = Instant::now();
     let prefetch = NonZeroU16::MIN;
     assert!(broker.subscribe(&lane(0), prefetch).await.is_err());
-    assert!(started.elapsed() < options.patience + Duration::from_secs(3));
+    assert!(started.elapsed() < options.patience + BUSY);
     let mut other = subscribe(&broker, &lane(1)).await;
     assert_eq!(number(&next(&mut *other).await), 1);
     broker.check()?;
