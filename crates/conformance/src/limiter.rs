@@ -1,5 +1,5 @@
 //! The limiter's cases. A lease or window that must not end in time is given an
-//! hour; one that must end is given a second, and waited for.
+//! hour; one that must end is given some seconds, and waited for.
 
 use std::time::Duration;
 
@@ -12,8 +12,8 @@ pub mod window;
 
 /// A span that no case waits for.
 const HOUR: Duration = Duration::from_secs(3600);
-/// A span that cases wait for: long enough to see that it has begun.
-const SECOND: Duration = Duration::from_secs(1);
+/// A span that cases wait for: long enough to see on a busy machine that it has begun.
+const SOON: Duration = Duration::from_secs(3);
 
 /// The key of a case; every case has a world of its own.
 const KEY: LimitKey = LimitKey([0x7b; 16]);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use drumline_backend::limiter::{Acquired, Limit, LimitKey, Limits};
 use tokio::task::JoinSet;
 
-use super::{HOUR, KEY, SECOND, acquire, acquire_as, pass, permit, reached, release};
+use super::{HOUR, KEY, SOON, acquire, acquire_as, pass, permit, reached, release};
 use crate::LimiterHarness;
 use crate::wait::eventually;
 
@@ -72,7 +72,7 @@ pub async fn of_racing_requests_as_many_get_a_permit_as_the_limit_allows(
 /// ends with its lease; a renewed permit is kept.
 pub async fn a_permit_ends_with_its_lease(harness: &dyn LimiterHarness) {
     let limiter = harness.connect().await;
-    let short = Limits::at_once(1, SECOND);
+    let short = Limits::at_once(1, SOON);
     let renewed = LimitKey([1; 16]);
     let first = acquire_as(&*limiter, renewed, Some(permit(1)), &short).await;
     assert_eq!(first, Acquired::Granted);

@@ -28,7 +28,7 @@ const KEY: [u8; 24] = [
 /// A second one: zeros.
 const NEXT: &str = "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 /// Far longer than any step here takes.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(50);
 
 fn webhooks() -> Webhooks {
     Webhooks {

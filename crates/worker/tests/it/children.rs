@@ -270,7 +270,7 @@ async fn a_run_that_does_not_hold_its_operation_creates_nothing() {
             Outcome::Done(None)
         }
     };
-    let builder = Harness::builder().lease(Duration::from_millis(500));
+    let builder = Harness::builder().lease(Duration::from_secs(2));
     let worker = harness.start(builder.handler("Parent", handler)).await;
 
     let ended = harness.submit(draft("Parent").data(&json!(true))).await;

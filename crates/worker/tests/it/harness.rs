@@ -20,7 +20,7 @@ use drumline_worker::{Builder, RunningWorker, Worker};
 use tokio_util::task::TaskTracker;
 
 /// Long enough for a busy machine; nothing waits for it when all is well.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 #[derive(Clone)]
 pub(crate) struct Harness {

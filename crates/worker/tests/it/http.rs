@@ -401,8 +401,8 @@ async fn an_answer_within_the_grace_counts_after_a_pause_and_in_a_drain() {
 async fn a_call_that_a_drain_has_given_up_is_repeated_with_another_attempt_number() {
     let (harness, again, go, mut hear) = slow_service().await;
     let builder = again()
-        .grace(Duration::from_millis(50))
-        .drain_timeout(Duration::from_millis(100));
+        .grace(Duration::from_millis(500))
+        .drain_timeout(Duration::from_millis(1_000));
     let worker = harness.start(builder).await;
     let id = harness.submit(draft("X")).await;
     assert_eq!(in_time("call", hear.recv()).await.as_deref(), Some("1"));

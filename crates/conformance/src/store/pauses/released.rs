@@ -192,7 +192,8 @@ pub async fn a_pause_ends_by_itself(harness: &dyn StoreHarness) {
         fixture.create(independent()).await,
     ];
     let endless = fixture.pause(&scope(PauseKind::Queue, "other"), None).await;
-    let until = fixture.store.now().saturating_add(SHORT);
+    // Long enough for a busy machine to set it and to meet it.
+    let until = fixture.store.now().saturating_add(Duration::from_secs(3));
     let key = fixture.pause(&usual(), Some(until)).await;
     assert_held(&fixture.claim_scoped(&held).await, key);
     let released = eventually("the pause has ended", async || {
