@@ -23,8 +23,7 @@ use drumline_protocol::{PartitionCount, QueueName};
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
-use self::queue::{ConsumerId, Position, Queue};
-use crate::roundtrip::through_codec;
+use self::queue::{ConsumerId, Position, Queue, Sent};
 
 /// The broker of the embedded backend: all queues in one map.
 #[derive(Debug, Default)]
@@ -73,7 +72,7 @@ impl EmbeddedBroker {
     }
 
     fn take_charge(&self, route: &Route, message: &Message) -> Result<()> {
-        let message = through_codec(message)?;
+        let message = Sent::new(message)?;
         let shared = self.declared(route);
         shared.queue().push(message);
         shared.changed.notify_waiters();
@@ -145,7 +144,9 @@ impl Subscription for Consumer {
             if self.shared.queue().was_served_last(self.consumer) {
                 tokio::task::yield_now().await;
             }
-            if let Some((position, message)) = self.shared.queue().take(self.consumer) {
+            let taken = self.shared.queue().take(self.consumer);
+            if let Some((position, message)) = taken {
+                let message = message.read();
                 let receipt = Box::new(Taken {
                     shared: Arc::clone(&self.shared),
                     consumer: self.consumer,

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU16;
+use std::sync::Arc;
 
 use drumline_backend::broker::Backlog;
+use drumline_protocol::codec;
 use drumline_protocol::message::Message;
 
 /// The place of a message in its queue, from its publication to its
@@ -15,12 +17,30 @@ pub(super) struct Position(u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct ConsumerId(u64);
 
+/// A message in its wire format, which takes a fifth of the memory of a decoded one.
+#[derive(Clone, Debug)]
+pub(super) struct Sent(Arc<[u8]>);
+
+impl Sent {
+    /// A message, as it goes through the wire format.
+    pub(super) fn new(message: &Message) -> Result<Self, codec::Error> {
+        let bytes = codec::encode(message)?;
+        // What could not be read elsewhere is refused here, too.
+        codec::decode::<Message>(&bytes)?;
+        Ok(Self(bytes.into()))
+    }
+
+    pub(super) fn read(&self) -> Message {
+        codec::decode(&self.0).expect("it was decoded before")
+    }
+}
+
 /// A queue in memory.
 #[derive(Debug)]
 pub(super) struct Queue {
     single_active: bool,
     last: u64,
-    waiting: BTreeMap<Position, Message>,
+    waiting: BTreeMap<Position, Sent>,
     consumers: BTreeMap<ConsumerId, InHand>,
     served_last: Option<ConsumerId>,
 }
@@ -28,7 +48,7 @@ pub(super) struct Queue {
 #[derive(Debug)]
 struct InHand {
     prefetch: NonZeroU16,
-    messages: BTreeMap<Position, Message>,
+    messages: BTreeMap<Position, Sent>,
 }
 
 impl Queue {
@@ -42,7 +62,7 @@ impl Queue {
         }
     }
 
-    pub(super) fn push(&mut self, message: Message) {
+    pub(super) fn push(&mut self, message: Sent) {
         let position = Position(self.number());
         self.waiting.insert(position, message);
     }
@@ -65,7 +85,7 @@ impl Queue {
     }
 
     /// The next message for a consumer, if it may have one now.
-    pub(super) fn take(&mut self, consumer: ConsumerId) -> Option<(Position, Message)> {
+    pub(super) fn take(&mut self, consumer: ConsumerId) -> Option<(Position, Sent)> {
         let first = self.consumers.keys().next().copied();
         if self.single_active && first != Some(consumer) {
             return None;
