@@ -16,11 +16,13 @@
 //! The process ends, and the next one goes on with what the disk has. A full disk does
 //! not come to that: [`room`] says what is left out before.
 //!
-//! At start all rows are read into memory. The broker's queues are in memory too, so that
+//! At start all rows are read. Most data stay on the disk, and are read there when an
+//! answer has them ([`bodies`]); all else is in memory. The broker's queues are in memory too, so that
 //! every operation that may run is offered again. Locks are kept: their holders are gone,
 //! but their commands may not be, so that they are taken over after a whole lease.
 
 mod backup;
+mod bodies;
 mod database;
 mod error;
 mod room;

@@ -34,11 +34,13 @@ mod chains;
 mod check;
 mod commit;
 mod create;
+mod data;
 mod due;
 mod ends;
 mod expiring;
 mod imports;
 mod indexes;
+mod kept;
 mod listing;
 mod locks;
 mod markers;
@@ -52,28 +54,31 @@ pub(crate) mod restored;
 pub(crate) mod rows;
 #[cfg(test)]
 mod settled;
+mod sorted;
 mod touched;
 mod transact;
 mod usage;
 mod work;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use drumline_backend::store::{Counts, IdempotencyKey, Recorded, Reserved, Stamp, Summary};
 use drumline_protocol::{
-    CommitId, FlowKey, Header, Operation, OperationId, Output, Outputs, Partition, PartitionCount,
-    Timestamp,
+    ChainKey, CommitId, FlowKey, Header, Operation, OperationId, Output, Outputs, Partition,
+    PartitionCount, Timestamp,
 };
 
 use self::actions::Actions;
 use self::audit::AuditStream;
 use self::chains::Chains;
+use self::data::Written;
 use self::due::Due;
 use self::ends::Ends;
 use self::expiring::Expiring;
 use self::imports::Imports;
 use self::indexes::Indexes;
+use self::kept::Shared;
 use self::locks::Locks;
 use self::markers::Markers;
 use self::notices::Notices;
@@ -81,6 +86,7 @@ use self::outbox::Outbox;
 use self::pauses::{Held as HeldSet, KeptPauses, PausedScopes};
 use self::queues::UsedQueues;
 use self::record::Record;
+use self::sorted::{Sorted, SortedMap};
 use self::touched::{Parts, Touched, TouchedElsewhere};
 use self::usage::UsageCounts;
 
@@ -106,6 +112,7 @@ pub struct State {
     /// The greatest minor version of the format that was noted.
     minor: u16,
     touched: TouchedElsewhere,
+    written: Written,
 }
 
 /// The content of one partition.
@@ -114,8 +121,8 @@ struct Contents {
     /// The last stamp, fence or sequence number that was given out.
     tick: u64,
     /// Records are shared between copies: a model check makes millions of them.
-    records: BTreeMap<OperationId, Arc<Record>>,
-    by_state: [BTreeSet<OperationId>; 4],
+    records: SortedMap<OperationId, Arc<Record>>,
+    by_state: [Sorted<OperationId>; 4],
     indexes: Indexes,
     chains: Chains,
     locks: Locks,
@@ -123,7 +130,7 @@ struct Contents {
     ends: Ends,
     notices: Notices,
     outbox: Outbox,
-    offered: BTreeSet<(FlowKey, OperationId)>,
+    offered: Sorted<(FlowKey, OperationId)>,
     usage: UsageCounts,
     paused: PausedScopes,
     held: HeldSet,
@@ -132,6 +139,7 @@ struct Contents {
     /// the commits that removed them.
     removed: Expiring<OperationId, CommitId>,
     touched: Touched,
+    shared: Shared,
 }
 
 impl State {
@@ -151,6 +159,7 @@ impl State {
             promised: 0,
             minor: 0,
             touched: TouchedElsewhere::default(),
+            written: Written::default(),
         }
     }
 
@@ -172,27 +181,25 @@ impl State {
         self.record(id).map(|record| record.summary(id))
     }
 
-    /// The header of an operation, without a copy of the rest.
+    /// The header of an operation.
     #[must_use]
-    pub fn header(&self, id: OperationId) -> Option<&Header> {
-        self.record(id).map(|record| &record.header)
+    pub fn header(&self, id: OperationId) -> Option<Header> {
+        self.record(id).map(Record::header)
     }
 
     /// The header of an operation and the stored entries of its history.
     #[must_use]
     pub fn history(&self, id: OperationId) -> Option<Recorded> {
         self.record(id).map(|record| Recorded {
-            header: record.header.clone(),
-            entries: record.entries.clone(),
+            header: record.header(),
+            entries: record.entries().to_vec(),
         })
     }
 
     /// The outputs of the attempts of an operation.
     #[must_use]
     pub fn outputs(&self, id: OperationId) -> Vec<Output> {
-        let outputs = self
-            .record(id)
-            .map(|record| Outputs::clone(&record.outputs));
+        let outputs: Option<Outputs> = self.record(id).and_then(|record| record.outputs().cloned());
         outputs.unwrap_or_default().read()
     }
 
@@ -261,11 +268,8 @@ impl Contents {
 
     /// Returns true if an operation may be in the broker at all: only heads
     /// travel, and operations without a chain.
-    fn travels(&self, id: OperationId, header: &Header) -> bool {
-        header
-            .rules
-            .chain
-            .is_none_or(|key| self.chains.head(key) == Some(id))
+    fn travels(&self, id: OperationId, chain: Option<ChainKey>) -> bool {
+        chain.is_none_or(|key| self.chains.head(key) == Some(id))
     }
 
     /// Takes an operation out of the outbox, the offered set and the held set.

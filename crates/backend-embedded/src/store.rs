@@ -11,6 +11,7 @@
 mod actions;
 mod audit;
 mod check;
+mod filled;
 mod imports;
 mod pauses;
 mod queues;
@@ -39,12 +40,15 @@ use drumline_protocol::{
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::broadcast;
 
+use self::filled::Lacking;
 use self::served::{bytes_of, ending, limit, starts, written, written_commit};
 use crate::clock::Clock;
 use crate::durable::{Content, Database, Error, Pending, Writer};
 use crate::rollups::Rollups;
 use crate::roundtrip::through_codec;
 use crate::state::State;
+#[cfg(test)]
+use crate::state::rows::Row;
 
 /// The number of completions that a slow listener may be behind before it
 /// misses some.
@@ -128,6 +132,13 @@ impl EmbeddedStore {
     #[cfg(test)]
     pub(crate) fn content(&self) -> &Content {
         &self.content
+    }
+
+    /// Gives the disk another row, behind the back of the state.
+    #[cfg(test)]
+    pub(crate) fn overwrite(&self, row: Row) {
+        let writer = self.writer.as_ref().expect("it has a disk");
+        writer.overwrite(row);
     }
 
     /// Returns true if nothing has the file open.
@@ -251,9 +262,10 @@ impl Store for EmbeddedStore {
         let creates: Vec<_> = operations.into_iter().map(written).collect::<Result<_>>()?;
         let answers = self.change_with_creates(bytes, |state, now| {
             let creates = creates.into_iter();
-            creates.map(|new| state.create(new, now)).collect()
+            let answers: Vec<Created> = creates.map(|new| state.create(new, now)).collect();
+            Lacking::new(answers, state)
         });
-        answers.written().await
+        self.filled(answers).await
     }
 
     async fn commit(&self, commits: Vec<Commit>) -> Result<Vec<Committed>> {
@@ -267,6 +279,7 @@ impl Store for EmbeddedStore {
             let mut room = Room::new(ALONG_BYTES);
             let mut answers = Vec::new();
             for commit in commits {
+                let id = commit.id;
                 let mut answer = if has_room || !starts(&commit) {
                     state.commit(commit, now)
                 } else {
@@ -275,17 +288,22 @@ impl Store for EmbeddedStore {
                 if let Committed::Done(done) = &mut answer {
                     limit(done, &mut room);
                 }
-                answers.push(answer);
+                answers.push((id, answer));
             }
-            answers
+            Lacking::new(answers, state)
         });
-        let answers = answers.written().await?;
-        for (answer, ending) in answers.iter().zip(ends) {
-            if let (Committed::Done(_), Some(id)) = (answer, ending) {
-                self.tell(id);
+        let answers = self.filled(answers).await?;
+        // With what was read meanwhile.
+        let mut room = Room::new(ALONG_BYTES);
+        let mut limited = Vec::with_capacity(answers.len());
+        for ((_, mut answer), ending) in answers.into_iter().zip(ends) {
+            if let Committed::Done(done) = &mut answer {
+                limit(done, &mut room);
+                ending.into_iter().for_each(|id| self.tell(id));
             }
+            limited.push(answer);
         }
-        Ok(answers)
+        Ok(limited)
     }
 
     async fn transact(
@@ -305,9 +323,11 @@ impl Store for EmbeddedStore {
             .into_iter()
             .map(written_commit)
             .collect::<Result<_>>()?;
-        let answer =
-            self.change_with_creates(bytes, |state, now| state.transact(creates, commits, now));
-        let mut answer = answer.written().await?;
+        let answer = self.change_with_creates(bytes, |state, now| {
+            let ids: Vec<OperationId> = commits.iter().map(|commit| commit.id).collect();
+            Lacking::new((ids, state.transact(creates, commits, now)), state)
+        });
+        let (_, mut answer) = self.filled(answer).await?;
         if let Transacted::Done { committed, .. } = &mut answer {
             let mut room = Room::new(ALONG_BYTES);
             committed.iter_mut().for_each(|done| limit(done, &mut room));
@@ -319,8 +339,11 @@ impl Store for EmbeddedStore {
     }
 
     async fn get(&self, ids: &[OperationId]) -> Result<Vec<Option<Operation>>> {
-        let answer = self.answer(|state, _| ids.iter().map(|id| state.get(*id)).collect());
-        answer.written().await
+        let answer = self.answer(|state, _| {
+            let found: Vec<Option<Operation>> = ids.iter().map(|id| state.get(*id)).collect();
+            Lacking::new(found, state)
+        });
+        self.filled(answer).await
     }
 
     async fn summaries(&self, ids: &[OperationId]) -> Result<Vec<Option<Summary>>> {
@@ -513,8 +536,8 @@ impl Store for EmbeddedStore {
         before: Option<OperationId>,
         limit: usize,
     ) -> Result<Page> {
-        let page = self.answer(|state, _| state.list(filter, before, limit));
-        page.written().await
+        let page = self.answer(|state, _| Lacking::new(state.list(filter, before, limit), state));
+        self.filled(page).await
     }
 
     async fn list_summaries(

@@ -31,8 +31,8 @@ const FILE: &str = "drumline.redb";
 const NEW_FILE: &str = "drumline.redb.new";
 /// The rights of the file: it has what all users of the service have handed over.
 const OWN: u32 = 0o600;
-/// The memory for pages of the file. All data are in memory anyway: the pages that
-/// count are the inner ones of the trees, and those of the newest operations.
+/// The memory for pages of the file: for the inner ones of the trees, and those of the
+/// newest operations. The system keeps others, as far as it has memory for them.
 const CACHE_BYTES: usize = 16 << 20;
 /// The bytes of removed rows for which the file is made smaller, and their share of the file:
 /// that reads the whole file, and writes wait meanwhile.
@@ -112,6 +112,21 @@ pub(crate) struct Database {
     removed: AtomicU64,
     /// Locked, so that no other process makes a store in the folder meanwhile.
     _folder: Option<File>,
+}
+
+/// The rows at a moment. Pages that are removed meanwhile are not used again before its end.
+pub(super) struct Reading {
+    table: redb::ReadOnlyTable<&'static [u8], &'static [u8]>,
+    file: PathBuf,
+}
+
+impl Reading {
+    /// The value of a row.
+    pub(super) fn row(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
+        let row = self.table.get(key);
+        let row = row.map_err(|error| Error::database(&self.file, "read", error))?;
+        Ok(row.map(|row| row.value().to_vec()))
+    }
 }
 
 impl fmt::Debug for Database {
@@ -362,6 +377,26 @@ impl Database {
             Ok(true)
         };
         read().map_err(|error| Error::database(&self.file, "read", error))
+    }
+
+    /// Begins to read rows as they are now. Waits while the file is made smaller.
+    pub(super) fn reading(&self) -> Result<Reading, Error> {
+        self.reading_of(&self.redb.read())
+    }
+
+    /// [`Self::reading`], or `None` while the file is made smaller.
+    pub(super) fn try_reading(&self) -> Option<Result<Reading, Error>> {
+        let redb = self.redb.try_read()?;
+        Some(self.reading_of(&redb))
+    }
+
+    fn reading_of(&self, redb: &redb::Database) -> Result<Reading, Error> {
+        let open = || -> Result<_, redb::Error> { Ok(redb.begin_read()?.open_table(ROWS)?) };
+        let table = open().map_err(|error| Error::database(&self.file, "read", error))?;
+        Ok(Reading {
+            table,
+            file: self.file.clone(),
+        })
     }
 
     /// The disk that the file is on.

@@ -25,6 +25,7 @@ use crate::state::State;
 use crate::{EmbeddedStore, ManualClock, SystemClock};
 
 mod backup;
+mod data;
 mod disk;
 mod power;
 mod room;

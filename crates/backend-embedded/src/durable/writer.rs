@@ -10,7 +10,7 @@
 //! error says that a change may or may not have been made, and here it will be.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -21,6 +21,7 @@ use tokio::sync::SetOnce;
 use tokio::task::coop::consume_budget;
 
 use super::backup::Backups;
+use super::bodies::Bodies;
 use super::database::Database;
 use super::error::Error;
 use super::room::{Room, bytes_of, pages_of};
@@ -143,6 +144,8 @@ pub(crate) struct Writer {
     thread: Mutex<Option<JoinHandle<()>>>,
     room: Arc<Room>,
     backups: Backups,
+    /// The thread has the file open.
+    database: Weak<Database>,
 }
 
 impl fmt::Debug for Writer {
@@ -159,6 +162,7 @@ impl Writer {
         let room = Arc::new(Room::new(database.space().clone()));
         let database = Arc::new(database);
         let backups = Backups::new(&database);
+        let readable = Arc::downgrade(&database);
         let shared = Arc::<Shared>::default();
         let (own, disk) = (Arc::clone(&shared), Arc::clone(&room));
         let thread = thread::Builder::new()
@@ -170,6 +174,7 @@ impl Writer {
             thread: Mutex::new(Some(thread)),
             room,
             backups,
+            database: readable,
         })
     }
 
@@ -179,6 +184,13 @@ impl Writer {
     /// When another one is under way, or the file is closed.
     pub(crate) fn backup(&self, partitions: PartitionCount) -> store::Result<Backup> {
         self.backups.begin(partitions)
+    }
+
+    /// Writes a row that the state does not know of.
+    #[cfg(test)]
+    pub(crate) fn overwrite(&self, row: Row) {
+        let database = self.database.upgrade().expect("it is open");
+        database.write(&[row]).expect("it can be written");
     }
 
     /// Returns true if nothing has the file open.
@@ -205,6 +217,26 @@ impl Writer {
             under_way.map_or(Wait::Written, Wait::For)
         };
         Pending { answer, wait }
+    }
+
+    /// Begins to read bodies from the disk.
+    ///
+    /// # Errors
+    /// When the disk cannot be read: nothing is written any more then, too.
+    pub(crate) async fn bodies(&self) -> store::Result<Bodies> {
+        let begun = Bodies::begin(&self.database).await;
+        begun.map_err(|error| match error {
+            Error::Closed => unavailable(&Arc::new(error)),
+            error => self.fail(error),
+        })
+    }
+
+    /// Ends the store, which has found an error of the disk. Returns the answer to a call.
+    pub(crate) fn fail(&self, error: Error) -> store::Error {
+        let error = Arc::new(error);
+        self.shared.end(Arc::clone(&error));
+        drop(self.shared.failed.set(Arc::clone(&error)));
+        unavailable(&error)
     }
 
     /// Checks that there is room for new operations of so many bytes.
@@ -345,6 +377,7 @@ fn write(
     if !rows.is_empty() {
         wait_for_room(shared, room, pages_of(&rows))?;
         database.write(&rows)?;
+        content.state.lock().note_written(&rows);
     }
     let mut groups = shared.groups.lock();
     groups.under_way_bytes = 0;

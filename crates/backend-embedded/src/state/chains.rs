@@ -1,16 +1,17 @@
 //! Chains: the operations of one token that are not Completed, in the order of
 //! their creation. A Completed operation that holds its chain is still in it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use drumline_backend::store::{ChainPlace, Neighbourhood};
 use drumline_protocol::{ChainKey, OperationId, Partition};
 
 use super::State;
+use super::sorted::Sorted;
 
 /// The chains of one partition. An empty chain is not kept.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Chains(pub(super) BTreeMap<ChainKey, BTreeSet<(u64, OperationId)>>);
+pub(super) struct Chains(pub(super) BTreeMap<ChainKey, Sorted<(u64, OperationId)>>);
 
 impl Chains {
     pub(super) fn head(&self, key: ChainKey) -> Option<OperationId> {
@@ -18,7 +19,7 @@ impl Chains {
     }
 
     pub(super) fn length(&self, key: ChainKey) -> u64 {
-        let length = self.0.get(&key).map_or(0, BTreeSet::len);
+        let length = self.0.get(&key).map_or(0, Sorted::len);
         u64::try_from(length).unwrap_or(u64::MAX)
     }
 
@@ -55,9 +56,11 @@ impl State {
     pub fn chain_place(&self, id: OperationId, near: Neighbourhood) -> Option<ChainPlace> {
         let record = self.record(id)?;
         let chains = &self.contents(id.partition())?.chains;
-        let chain = chains.0.get(&record.header.rules.chain?)?;
+        let chain = chains.0.get(&record.header.chain?)?;
         let place = (record.sequence, id);
-        chain.get(&place)?;
+        if !chain.contains(&place) {
+            return None;
+        }
         let before = chain.range(..place).count();
         let nearest = chain.range(..place).rev().take(near.before);
         let mut neighbours: Vec<_> = nearest.map(|(_, id)| *id).collect();

@@ -127,30 +127,25 @@ impl Contents {
         now: Timestamp,
         findings: &mut Findings<'_>,
     ) -> Option<OperationId> {
-        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let after = after.as_ref();
+        let start = after.map_or(Bound::Unbounded, |after| Bound::Excluded(*after));
         let range = (start, Bound::Unbounded);
         let mut ids = BTreeSet::new();
-        ids.extend(self.records.range(range).map(|(id, _)| *id).take(limit));
-        ids.extend(
-            self.outbox
-                .by_id
-                .range(range)
-                .map(|(id, _)| *id)
-                .take(limit),
-        );
-        ids.extend(self.held.by_id.range(range).map(|(id, _)| *id).take(limit));
-        ids.extend(self.due.by_id.range(range).map(|(id, _)| *id).take(limit));
-        ids.extend(self.ends.by_id.range(range).map(|(id, _)| *id).take(limit));
+        ids.extend(self.records.keys_behind(after).take(limit));
+        ids.extend(self.outbox.by_id.keys_behind(after).take(limit));
+        ids.extend(self.held.by_id.keys_behind(after).take(limit));
+        ids.extend(self.due.by_id.keys_behind(after).take(limit));
+        ids.extend(self.ends.by_id.keys_behind(after).take(limit));
         ids.extend(
             self.notices
                 .by_id
                 .range(range)
-                .map(|(id, _)| *id)
+                .map(|(id, _)| id)
                 .take(limit),
         );
-        ids.extend(self.locks.by_id.range(range).map(|(id, _)| *id).take(limit));
+        ids.extend(self.locks.by_id.range(range).map(|(id, _)| id).take(limit));
         for of_state in &self.by_state {
-            ids.extend(of_state.range(range).copied().take(limit));
+            ids.extend(of_state.range(range).take(limit));
         }
         let some: Vec<OperationId> = ids.into_iter().take(limit).collect();
         for id in &some {
@@ -173,7 +168,7 @@ impl Contents {
         record: Option<&Record>,
         findings: &mut Findings<'_>,
     ) {
-        let own = record.map(|record| record.header.status.state());
+        let own = record.map(|record| record.header.state());
         for state in StateCode::ALL {
             let is_there = self.index(state).contains(&id);
             if own == Some(state) && !is_there {
@@ -197,7 +192,7 @@ impl Contents {
         now: Timestamp,
         findings: &mut Findings<'_>,
     ) {
-        let state = record.map(|record| record.header.status.state());
+        let state = record.map(|record| record.header.state());
         let is_locked = state == Some(StateCode::Locked);
         match (is_locked, self.locks.get(id).is_some()) {
             (true, false) => {
@@ -223,7 +218,7 @@ impl Contents {
         now: Timestamp,
         findings: &mut Findings<'_>,
     ) {
-        let due = record.and_then(|record| record.header.due_on());
+        let due = record.and_then(|record| record.header().due_on());
         match (due, self.due.by_id.get(&id).copied()) {
             (Some(due), found) if found != Some(due) => {
                 let detail = "it is not in the due set at its time";
@@ -236,7 +231,7 @@ impl Contents {
             }
             (Some(_) | None, _) => {}
         }
-        let class = record.and_then(|record| EndClass::of(&record.header));
+        let class = record.and_then(|record| EndClass::of(&record.header()));
         let found = self.ends.by_id.get(&id).map(|(class, _)| *class);
         if let Some(class) = class
             && found.is_none()
@@ -266,7 +261,7 @@ impl Contents {
         findings: &mut Findings<'_>,
     ) {
         let may = record.is_some_and(|record| {
-            record.header.status.state() == StateCode::Ready && self.travels(id, &record.header)
+            record.header.state() == StateCode::Ready && self.travels(id, record.header.chain)
         });
         let (is_held, is_waiting) = (self.held.has(id), self.outbox.stamp(id).is_some());
         if is_held && !may && findings.note(FaultKind::HeldEntry, Some(id), "held set") {
@@ -299,11 +294,8 @@ impl Contents {
                 }
             }
         }
-        if let Some(key) = record
-            .header
-            .rules
-            .chain
-            .filter(|_| belongs_to_chain(&record.header))
+        if let Some(key) = record.header.chain
+            && belongs_to_chain(&record.header())
         {
             let chain = self.chains.0.get(&key);
             if chain.is_none_or(|chain| !chain.contains(&(record.sequence, id))) {
@@ -325,15 +317,15 @@ impl Contents {
     ) -> Option<ChainKey> {
         let start = after.map_or(Bound::Unbounded, Bound::Excluded);
         let (key, members) = self.chains.0.range((start, Bound::Unbounded)).next()?;
-        let (key, members) = (*key, members.clone());
+        let (key, members) = (*key, members.iter().copied().collect::<Vec<_>>());
         if members.is_empty() && findings.note(FaultKind::ChainEntry, None, "an empty chain") {
             self.chains.0.remove(&key);
         }
         for (sequence, id) in members {
             findings.page.looked_at += 1;
             let belongs = self.records.get(&id).is_some_and(|record| {
-                let own = record.header.rules.chain == Some(key) && record.sequence == sequence;
-                own && belongs_to_chain(&record.header)
+                let own = record.header.chain == Some(key) && record.sequence == sequence;
+                own && belongs_to_chain(&record.header())
             });
             if !belongs && findings.note(FaultKind::ChainEntry, Some(id), "chain") {
                 let next = self.chains.leave(key, sequence, id);
@@ -355,9 +347,9 @@ impl Contents {
         for (flow, id) in offered {
             findings.page.looked_at += 1;
             let belongs = self.records.get(&id).is_some_and(|record| {
-                let may = record.header.status.state() == StateCode::Ready
+                let may = record.header.state() == StateCode::Ready
                     && record.flow == flow
-                    && self.travels(id, &record.header);
+                    && self.travels(id, record.header.chain);
                 may && !self.held.has(id) && self.outbox.stamp(id).is_none()
             });
             if !belongs && findings.note(FaultKind::OfferedEntry, Some(id), "offered set") {

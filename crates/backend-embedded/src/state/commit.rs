@@ -13,6 +13,7 @@ use drumline_protocol::history;
 use drumline_protocol::transition::{ChainEffect, DueEffect, LockEffect, OfferEffect};
 use drumline_protocol::{Fence, OperationId, ScopeKey, State as StateCode, Timestamp};
 
+use super::kept::KeptHeader;
 use super::locks::Held;
 use super::touched::Parts;
 use super::{Contents, State};
@@ -80,7 +81,7 @@ impl Contents {
             return Verdict::Made;
         }
         if (record.header.version, record.header.commit) != (commit.expected, commit.after) {
-            return Verdict::Answer(Committed::Conflict(Box::new(record.header.clone())));
+            return Verdict::Answer(Committed::Conflict(Box::new(record.header())));
         }
         if !self.guarded(commit) {
             return Verdict::Answer(Committed::Fenced);
@@ -89,7 +90,7 @@ impl Contents {
             ChainEffect::RequireHead | ChainEffect::Hold => true,
             ChainEffect::Keep | ChainEffect::Leave => false,
         };
-        if needs_head && !self.travels(commit.id, &record.header) {
+        if needs_head && !self.travels(commit.id, record.header.chain) {
             return Verdict::NotHead;
         }
         let takes = commit.effects.lock == LockEffect::Take;
@@ -127,10 +128,11 @@ impl Contents {
             return Done::default();
         };
         self.usage.subtract(record);
-        let from = std::mem::replace(&mut record.header, commit.header).status;
+        let from = record.header.status;
+        record.header = KeptHeader::new(commit.header, &mut self.shared);
         let to = record.header.status;
         let keys = Arc::clone(&record.keys);
-        let chain = record.header.rules.chain;
+        let chain = record.header.chain;
         let made_by = record.header.commit;
         let sequence = record.sequence;
         let parts = Parts {
@@ -140,11 +142,14 @@ impl Contents {
         };
         self.touched.operation(id, parts);
         if let Some(report) = commit.report {
-            record.report = Arc::new(report);
+            record.set_report(&report);
         }
-        history::store(&mut record.entries, commit.entries);
+        if !commit.entries.is_empty() {
+            history::store(&mut record.past_mut().entries, commit.entries);
+        }
         if let Some(output) = commit.output {
-            Arc::make_mut(&mut record.outputs).store(output);
+            let outputs = &mut record.past_mut().outputs;
+            outputs.get_or_insert_default().store(output);
         }
 
         self.usage.add(record);
@@ -184,11 +189,10 @@ impl Contents {
             self.notices.add(id, now);
         }
         let promoted = next_head.and_then(|head| self.promote(head, now));
-        let record = if commit.want_record {
-            self.records.get(&id).map(|record| record.parts())
-        } else {
-            None
-        };
+        let record = self.records.get(&id).filter(|_| commit.want_record);
+        // The disk loses the data of an operation that goes.
+        let record = record.filter(|record| !effects.remove || record.body.sum().is_none());
+        let record = record.map(|record| record.parts());
         if effects.remove {
             self.remove(id);
             let until = now.saturating_add(commit.remember.max(REPEATED));
@@ -218,7 +222,7 @@ impl Contents {
         };
         let head = match commit.effects.chain {
             ChainEffect::Leave => record
-                .and_then(|record| record.header.rules.chain)
+                .and_then(|record| record.header.chain)
                 .and_then(|key| self.chains.head(key)),
             ChainEffect::Keep | ChainEffect::RequireHead | ChainEffect::Hold => None,
         };
@@ -272,8 +276,8 @@ impl Contents {
         match effect {
             OfferEffect::Keep => None,
             OfferEffect::Add => {
-                let header = &self.records.get(&id)?.header;
-                self.travels(id, header).then(|| self.offer(id, now, now))
+                let chain = self.records.get(&id)?.header.chain;
+                self.travels(id, chain).then(|| self.offer(id, now, now))
             }
             OfferEffect::Withdraw => {
                 self.withdraw(id);

@@ -4,10 +4,11 @@
 use std::sync::Arc;
 
 use drumline_backend::store::{Created, NewOperation, Stamp};
-use drumline_protocol::index::index_keys;
 use drumline_protocol::pause::scope_keys_of;
-use drumline_protocol::{FlowKey, Report, State as StateCode, Timestamp, UsageKey};
+use drumline_protocol::{State as StateCode, Timestamp};
 
+use super::data::KeptBody;
+use super::kept::{KeptHeader, Places};
 use super::record::Record;
 use super::touched::Parts;
 use super::{Contents, State};
@@ -56,22 +57,20 @@ impl Contents {
         if let Some(on) = header.due_on() {
             self.due.set(id, on);
         }
-        let offered = state == StateCode::Ready && self.travels(id, &header);
+        let offered = state == StateCode::Ready && self.travels(id, header.rules.chain);
         let scopes = scope_keys_of(&header, &body);
         let scope = self.paused.in_force(&scopes, now).filter(|_| offered);
         self.index(state).insert(id);
-        let keys = index_keys(id, &header, &body);
+        let Places { flow, usage, keys } = self.shared.places(id, &header, &body);
         self.indexes.enter(id, &keys, header.status);
         let record = Record {
             created_by: header.commit,
-            header,
-            flow: FlowKey::of(&body),
-            usage: UsageKey::of(&body.organization),
-            body: Arc::new(body),
-            report: Arc::new(Report::default()),
-            entries: Vec::new(),
-            outputs: Arc::default(),
-            keys: keys.into(),
+            header: KeptHeader::new(header, &mut self.shared),
+            flow,
+            usage,
+            body: KeptBody::new(&body),
+            past: None,
+            keys,
             sequence,
             last_offer: Stamp(0),
         };

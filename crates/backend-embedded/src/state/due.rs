@@ -1,16 +1,15 @@
 //! The due set: the times when operations wake or expire.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use drumline_protocol::{OperationId, Partition, Timestamp};
 
 use super::State;
+use super::sorted::{Sorted, SortedMap};
 
 /// The due set of one partition, by operation and by time.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Due {
-    pub(super) by_id: BTreeMap<OperationId, Timestamp>,
-    by_time: BTreeSet<(Timestamp, OperationId)>,
+    pub(super) by_id: SortedMap<OperationId, Timestamp>,
+    by_time: Sorted<(Timestamp, OperationId)>,
 }
 
 impl Due {

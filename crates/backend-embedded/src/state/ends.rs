@@ -1,26 +1,27 @@
 //! Ends: the Completed operations, per class, in the order in which they ended.
 
 use std::collections::BTreeMap;
-use std::ops::Bound;
 
 use drumline_backend::store::{Ended, Stamp};
 use drumline_protocol::transition::EndClass;
 use drumline_protocol::{OperationId, Partition};
 
 use super::State;
+use super::indexes::every_id;
+use super::sorted::{Sorted, SortedMap};
 
 /// The ends of one partition.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Ends {
-    pub(super) by_id: BTreeMap<OperationId, (EndClass, Stamp)>,
+    pub(super) by_id: SortedMap<OperationId, (EndClass, Stamp)>,
     /// Stamps are unique. No class without ends.
-    in_order: BTreeMap<EndClass, BTreeMap<Stamp, OperationId>>,
+    in_order: BTreeMap<EndClass, Sorted<(Stamp, OperationId)>>,
 }
 
 impl Ends {
     pub(super) fn add(&mut self, id: OperationId, class: EndClass, stamp: Stamp) {
         self.by_id.insert(id, (class, stamp));
-        self.in_order.entry(class).or_default().insert(stamp, id);
+        self.in_order.entry(class).or_default().insert((stamp, id));
     }
 
     pub(super) fn of(&self, id: OperationId) -> Option<(EndClass, Stamp)> {
@@ -31,12 +32,17 @@ impl Ends {
         if let Some((class, stamp)) = self.by_id.remove(&id)
             && let Some(of_class) = self.in_order.get_mut(&class)
         {
-            of_class.remove(&stamp);
+            of_class.remove(&(stamp, id));
             if of_class.is_empty() {
                 self.in_order.remove(&class);
             }
         }
     }
+}
+
+/// The first place behind all ends of a stamp.
+fn behind(stamp: Stamp) -> (Stamp, OperationId) {
+    (Stamp(stamp.0.saturating_add(1)), *every_id().start())
 }
 
 impl State {
@@ -54,11 +60,10 @@ impl State {
         let of_class = self
             .contents(partition)
             .and_then(|contents| contents.ends.in_order.get(&class));
-        let later = (Bound::Excluded(after), Bound::Unbounded);
         of_class
             .into_iter()
-            .flat_map(|in_order| in_order.range(later))
-            .take_while(|(stamp, _)| **stamp <= until)
+            .flat_map(|in_order| in_order.range(behind(after)..))
+            .take_while(|(stamp, _)| *stamp <= until)
             .take(limit)
             .map(|(stamp, id)| (*id, *stamp))
             .collect()
@@ -79,10 +84,10 @@ impl State {
         for contents in self.partitions.values_mut() {
             contents.tick = self.floor;
             for of_class in contents.ends.in_order.values() {
-                let later = of_class.range((Bound::Excluded(after), Bound::Unbounded));
+                let later = of_class.range(behind(after)..);
                 // One more shows whether there are any left.
                 let later = later.take(limit.saturating_add(1));
-                found.extend(later.map(|(stamp, id)| (*stamp, *id)));
+                found.extend(later.copied());
             }
         }
         found.sort_unstable();

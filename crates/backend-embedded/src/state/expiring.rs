@@ -1,22 +1,22 @@
 //! A map whose entries end at a time.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use drumline_protocol::Timestamp;
+
+use super::sorted::{Sorted, SortedMap};
 
 /// Keys with values, each up to a time. What has ended is dropped with the next
 /// entry, so a write costs as much as what it drops.
 #[derive(Clone, Debug)]
 pub(super) struct Expiring<K, V> {
-    entries: BTreeMap<K, (V, Timestamp)>,
-    ends: BTreeSet<(Timestamp, K)>,
+    entries: SortedMap<K, (V, Timestamp)>,
+    ends: Sorted<(Timestamp, K)>,
 }
 
 impl<K, V> Default for Expiring<K, V> {
     fn default() -> Self {
         Self {
-            entries: BTreeMap::new(),
-            ends: BTreeSet::new(),
+            entries: SortedMap::default(),
+            ends: Sorted::default(),
         }
     }
 }

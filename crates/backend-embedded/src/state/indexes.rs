@@ -1,13 +1,14 @@
 //! Further indexes: the operations that have a value, by id.
 
-use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
 use drumline_protocol::{IndexKey, OperationId, Partition, Shelf, Status, Timestamp};
 
+use super::sorted::Sorted;
+
 /// The further indexes of one partition.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Indexes(pub(super) BTreeSet<(IndexKey, Shelf, OperationId)>);
+pub(super) struct Indexes(pub(super) Sorted<(IndexKey, Shelf, OperationId)>);
 
 impl Indexes {
     /// Enters an operation that has this status.
@@ -61,7 +62,7 @@ impl Indexes {
 }
 
 /// The least and the greatest id.
-fn every_id() -> RangeInclusive<OperationId> {
+pub(super) fn every_id() -> RangeInclusive<OperationId> {
     let lowest = OperationId::new(Timestamp::from_millis(0), Partition::new(0), [0; 16]);
     let latest = Timestamp::from_millis(i64::MAX);
     let highest = OperationId::new(latest, Partition::new(0x0fff), [0xff; 16]);

@@ -4,11 +4,12 @@
 //! One call looks at a bounded number of records, so that a search for a rare
 //! value cannot block the store; the cursor is the place to go on from.
 
-use std::collections::{BTreeSet, BinaryHeap};
+use std::collections::BinaryHeap;
 
 use drumline_backend::store::{ANSWER_BYTES, Filter, Page, Summary};
 use drumline_protocol::{IndexKey, OperationId, Partition, State as StateCode};
 
+use super::sorted::Sorted;
 use super::{Contents, State};
 
 /// The most records that one call looks at: some milliseconds' worth.
@@ -33,9 +34,12 @@ impl State {
     #[must_use]
     pub fn list(&self, filter: &Filter, before: Option<OperationId>, limit: usize) -> Page {
         let read = |id| {
-            let operation = self.get(id).filter(|found| filter.selects(found))?;
-            let bytes = operation.body.data_bytes() + operation.report.bytes();
-            Some((operation, bytes))
+            let record = self.record(id)?;
+            if !filter.selects_header(&record.header()) {
+                return None;
+            }
+            let operation = Some(record.operation(id)).filter(|found| filter.selects(found))?;
+            Some((operation, record.large_bytes()))
         };
         self.list_by(filter, before, limit, read)
     }
@@ -152,7 +156,7 @@ impl State {
 
 /// The ids of one index, newest first.
 fn older_than(
-    index: &BTreeSet<OperationId>,
+    index: &Sorted<OperationId>,
     before: Option<OperationId>,
 ) -> impl Iterator<Item = OperationId> {
     let (below, all) = match before {
@@ -178,7 +182,7 @@ impl Contents {
         })
     }
 
-    pub(super) fn index(&mut self, state: StateCode) -> &mut BTreeSet<OperationId> {
+    pub(super) fn index(&mut self, state: StateCode) -> &mut Sorted<OperationId> {
         let [ready, suspended, locked, completed] = &mut self.by_state;
         match state {
             StateCode::Ready => ready,
@@ -188,7 +192,7 @@ impl Contents {
         }
     }
 
-    fn index_of(&self, state: StateCode) -> &BTreeSet<OperationId> {
+    pub(super) fn index_of(&self, state: StateCode) -> &Sorted<OperationId> {
         let [ready, suspended, locked, completed] = &self.by_state;
         match state {
             StateCode::Ready => ready,

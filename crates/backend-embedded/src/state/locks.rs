@@ -173,10 +173,10 @@ impl State {
         match contents.records.get_mut(&id) {
             Some(record) if holds => {
                 if parts == ReportParts::AllButCheckpoint {
-                    report.checkpoint.clone_from(&record.report.checkpoint);
+                    report.checkpoint = record.report().checkpoint;
                 }
                 contents.usage.subtract(record);
-                Arc::make_mut(record).report = Arc::new(report);
+                Arc::make_mut(record).set_report(&report);
                 contents.usage.add(record);
                 let parts = Parts {
                     report: true,

@@ -10,7 +10,7 @@
 //! set, or parked behind the head of its chain. No other operation is in one of the
 //! three sets.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::time::Duration;
 
@@ -22,14 +22,15 @@ use drumline_protocol::{
     FlowKey, OperationId, Partition, QueueName, State as StateCode, Timestamp,
 };
 
+use super::sorted::{Sorted, SortedMap};
 use super::{Contents, State};
 
 /// The outbox of one partition, by operation, and by flow and age.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Outbox {
-    pub(super) by_id: BTreeMap<OperationId, (FlowKey, Entry)>,
+    pub(super) by_id: SortedMap<OperationId, (FlowKey, Entry)>,
     /// A flow without entries is not kept.
-    by_flow: BTreeMap<FlowKey, BTreeSet<(Entry, OperationId)>>,
+    by_flow: BTreeMap<FlowKey, Sorted<(Entry, OperationId)>>,
 }
 
 /// One entry. Its age counts from `since`, not from the stamp, so that a delay
@@ -235,10 +236,10 @@ impl State {
     ) -> Option<Stamp> {
         let contents = self.contents_mut(id.partition());
         let record = contents.records.get(&id)?;
-        let may = record.header.status.state() == StateCode::Ready
+        let may = record.header.state() == StateCode::Ready
             && record.last_offer == seen
             && !contents.held.has(id)
-            && contents.travels(id, &record.header);
+            && contents.travels(id, record.header.chain);
         may.then(|| contents.offer(id, now.saturating_add(delay), now))
     }
 }

@@ -5,12 +5,13 @@
 //! in the held set. Whatever takes an operation out of Ready, or puts it into
 //! the outbox, takes it out of the held set.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use drumline_backend::store::{PauseCopy, Pauses, Released};
 use drumline_protocol::{OperationId, Partition, Pause, ScopeKey, State as StateCode, Timestamp};
 
+use super::sorted::{Sorted, SortedMap};
 use super::touched::Parts;
 use super::{Contents, State};
 
@@ -45,9 +46,9 @@ impl PausedScopes {
 /// The operations of a partition that are held, by scope and by id.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Held {
-    pub(super) by_id: BTreeMap<OperationId, ScopeKey>,
+    pub(super) by_id: SortedMap<OperationId, ScopeKey>,
     /// No scope without operations.
-    by_scope: BTreeMap<ScopeKey, BTreeSet<OperationId>>,
+    by_scope: BTreeMap<ScopeKey, Sorted<OperationId>>,
 }
 
 impl Held {
@@ -84,7 +85,7 @@ impl Held {
 
     /// The first operations that a scope holds.
     fn first_of(&self, scope: ScopeKey, limit: usize) -> Vec<OperationId> {
-        let of_scope = self.by_scope.get(&scope).into_iter().flatten();
+        let of_scope = self.by_scope.get(&scope).into_iter().flat_map(Sorted::iter);
         of_scope.take(limit).copied().collect()
     }
 
@@ -218,8 +219,7 @@ impl Contents {
         let Some(record) = self.records.get(&id) else {
             return;
         };
-        let header = record.header.clone();
-        if header.status.state() == StateCode::Ready && self.travels(id, &header) {
+        if record.header.state() == StateCode::Ready && self.travels(id, record.header.chain) {
             self.offer(id, now, now);
         }
     }

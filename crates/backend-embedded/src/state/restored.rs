@@ -4,8 +4,14 @@
 //! the ids, so that they are read side by side. All else follows from them: indexes,
 //! usage, the order of the chains and of the ends.
 
+use std::collections::BTreeMap;
+use std::fmt;
 use std::iter::Peekable;
+use std::num::NonZeroUsize;
+use std::str::Utf8Error;
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::{self, ScopedJoinHandle};
 use std::time::Duration;
 
 use drumline_backend::MemberId;
@@ -14,15 +20,15 @@ use drumline_backend::store::{
 };
 use drumline_protocol::codec::{self, Format};
 use drumline_protocol::history::Entry;
-use drumline_protocol::index::index_keys;
 use drumline_protocol::transition::EndClass;
 use drumline_protocol::{
-    ActionId, Body, BulkAction, CommitId, Fence, FlowKey, Header, OperationId, Output, Outputs,
-    Partition, PartitionCount, Pause, QueueName, Report, ScopeKey, State as StateCode, Timestamp,
-    UsageKey,
+    ActionId, Body, BulkAction, CommitId, Fence, Header, OperationId, Output, Outputs, Partition,
+    PartitionCount, Pause, QueueName, Report, ScopeKey, State as StateCode, Timestamp,
 };
 use uuid::Uuid;
 
+use super::data::KeptBody;
+use super::kept::{KeptHeader, Places};
 use super::locks::Held;
 use super::record::Record;
 use super::rows::{
@@ -32,22 +38,50 @@ use super::rows::{
 use super::{Contents, State};
 use crate::durable::{Error, Found, Rows};
 
+/// The word for a row in errors.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Name<'a> {
+    Word(&'a str),
+    /// That of an operation, which is not made into text before there is an error.
+    Operation(OperationId),
+}
+
+impl fmt::Display for Name<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Word(word) => word.fmt(f),
+            Self::Operation(id) => id.fmt(f),
+        }
+    }
+}
+
+impl<'a> From<&'a str> for Name<'a> {
+    fn from(word: &'a str) -> Self {
+        Self::Word(word)
+    }
+}
+
+impl From<OperationId> for Name<'_> {
+    fn from(id: OperationId) -> Self {
+        Self::Operation(id)
+    }
+}
+
 /// A value that is read, one part after the other.
 #[derive(Debug)]
 pub(crate) struct Reader<'a> {
-    /// The word for the row in errors.
-    row: &'a str,
+    row: Name<'a>,
     rest: &'a [u8],
 }
 
 impl<'a> Reader<'a> {
     /// A reader of a value that begins with the version.
-    pub(crate) fn versioned(row: &'a str, value: &'a [u8]) -> Result<Self, Error> {
+    pub(crate) fn versioned(row: impl Into<Name<'a>>, value: &'a [u8]) -> Result<Self, Error> {
         let mut reader = Self::new(row, value);
         match reader.u8()? {
             VERSION => Ok(reader),
             found => Err(Error::undecodable(
-                row,
+                &reader.row.to_string(),
                 codec::Error::Version {
                     what: "a row",
                     found,
@@ -57,12 +91,19 @@ impl<'a> Reader<'a> {
         }
     }
 
-    pub(crate) const fn new(row: &'a str, value: &'a [u8]) -> Self {
-        Self { row, rest: value }
+    pub(crate) fn new(row: impl Into<Name<'a>>, value: &'a [u8]) -> Self {
+        Self {
+            row: row.into(),
+            rest: value,
+        }
+    }
+
+    fn damaged(&self, reason: &str) -> Error {
+        Error::damaged(&self.row.to_string(), reason)
     }
 
     fn short(&self) -> Error {
-        Error::damaged(self.row, "too short")
+        self.damaged("too short")
     }
 
     fn array<const N: usize>(&mut self) -> Result<[u8; N], Error> {
@@ -102,7 +143,7 @@ impl<'a> Reader<'a> {
 
     pub(crate) fn operation(&mut self) -> Result<OperationId, Error> {
         let id = OperationId::from_bytes(self.array()?);
-        id.ok_or_else(|| Error::damaged(self.row, "no id of an operation"))
+        id.ok_or_else(|| self.damaged("no id of an operation"))
     }
 
     fn scope(&mut self) -> Result<ScopeKey, Error> {
@@ -126,13 +167,14 @@ impl<'a> Reader<'a> {
     }
 }
 
-fn value<T: Format>(row: &str, bytes: &[u8]) -> Result<T, Error> {
-    codec::decode(bytes).map_err(|error| Error::undecodable(row, error))
+fn value<'a, T: Format>(row: impl Into<Name<'a>>, bytes: &[u8]) -> Result<T, Error> {
+    codec::decode(bytes).map_err(|error| Error::undecodable(&row.into().to_string(), error))
 }
 
-fn text(row: &str, bytes: &[u8]) -> Result<String, Error> {
+fn text<'a>(row: impl Into<Name<'a>>, bytes: &[u8]) -> Result<String, Error> {
     let text = std::str::from_utf8(bytes);
-    let text = text.map_err(|error| Error::damaged(row, error.to_string()))?;
+    let damaged = |error: Utf8Error| Error::damaged(&row.into().to_string(), error.to_string());
+    let text = text.map_err(damaged)?;
     Ok(text.to_owned())
 }
 
@@ -206,28 +248,37 @@ impl State {
         let mut bodies = Stretch::new(rows, BODY)?;
         let mut reports = Stretch::new(rows, REPORT)?;
         let mut outputs = Stretch::new(rows, OUTPUTS)?;
-        for row in rows.of_kind(STATE)? {
-            let (key, value) = row?;
-            let id = Reader::new("an operation", key.get(1..).unwrap_or_default()).operation()?;
-            let name = id.to_string();
-            let Some(body) = bodies.of(id)? else {
-                return Err(Error::damaged(&name, "no body"));
+        let floor = self.floor;
+        let parts = thread::scope(|scope| -> Result<_, Error> {
+            let decoders: Vec<Decoder<'_>> = (0..threads())
+                .map(|_| {
+                    let (send, rows) = sync_channel(UNDER_WAY);
+                    let thread = scope.spawn(move || decode(floor, &rows));
+                    Decoder { send, thread }
+                })
+                .collect();
+            let mut hand_over = HandOver {
+                decoders,
+                batches: Vec::new(),
             };
-            let parts = OperationParts {
-                body: self::value(&name, &body)?,
-                report: match reports.of(id)? {
-                    Some(report) => self::value(&name, &report)?,
-                    None => Report::default(),
-                },
-                outputs: match outputs.of(id)? {
-                    Some(outputs) => read_outputs(&name, &outputs)?,
-                    None => Outputs::default(),
-                },
-            };
-            let value = Reader::versioned(&name, &value)?;
-            self.contents_mut(id.partition())
-                .restore(id, value, parts)?;
-        }
+            for row in rows.of_kind(STATE)? {
+                let (key, state) = row?;
+                let key = key.get(1..).unwrap_or_default();
+                let id = Reader::new("an operation", key).operation()?;
+                let Some(body) = bodies.of(id)? else {
+                    return Err(Error::damaged(&id.to_string(), "no body"));
+                };
+                hand_over.give(OperationRows {
+                    id,
+                    state,
+                    body,
+                    report: reports.of(id)?,
+                    outputs: outputs.of(id)?,
+                })?;
+            }
+            hand_over.end()
+        });
+        self.partitions.append(&mut parts?);
         bodies.end()?;
         reports.end()?;
         outputs.end()
@@ -315,41 +366,150 @@ impl State {
     /// Offers every operation that may run: the broker of the life before is gone, with
     /// all that was in it. Operations without a token go in the order of their creation.
     pub(crate) fn offer_all(&mut self, now: Timestamp) {
-        for contents in self.partitions.values_mut() {
-            let ready = contents.index(StateCode::Ready).iter().copied();
-            let ready: Vec<OperationId> = ready.collect();
-            let mut heads: Vec<(u64, OperationId)> = Vec::new();
-            for id in ready {
-                let Some(record) = contents.records.get(&id) else {
-                    continue;
-                };
-                if contents.travels(id, &record.header) && !contents.held.has(id) {
-                    heads.push((record.sequence, id));
-                }
+        let mut partitions: Vec<&mut Contents> = self.partitions.values_mut().collect();
+        let share = partitions.len().div_ceil(threads()).max(1);
+        thread::scope(|scope| {
+            for some in partitions.chunks_mut(share) {
+                scope.spawn(move || some.iter_mut().for_each(|contents| contents.offer_all(now)));
             }
-            heads.sort_unstable();
-            for (_, id) in heads {
-                contents.offer(id, now, now);
-            }
-        }
+        });
     }
 }
 
-/// The parts of an operation that have rows of their own.
-struct OperationParts {
-    body: Body,
-    report: Report,
-    outputs: Outputs,
+/// The threads that partitions are shared among at start.
+fn threads() -> usize {
+    let cores = thread::available_parallelism();
+    cores.map_or(1, NonZeroUsize::get).min(MOST_THREADS)
+}
+
+/// The rows of an operation.
+struct OperationRows {
+    id: OperationId,
+    state: Vec<u8>,
+    body: Vec<u8>,
+    report: Option<Vec<u8>>,
+    outputs: Option<Vec<u8>>,
+}
+
+/// The most threads that partitions are shared among. One reads the rows, and keeps no more
+/// of them busy.
+const MOST_THREADS: usize = 4;
+/// The operations that are handed over at once.
+const BATCH: usize = 64;
+/// The batches that wait for a thread.
+const UNDER_WAY: usize = 16;
+
+/// A thread that decodes the rows of its partitions.
+struct Decoder<'scope> {
+    send: SyncSender<Vec<OperationRows>>,
+    thread: ScopedJoinHandle<'scope, Result<BTreeMap<Partition, Contents>, Error>>,
+}
+
+/// The threads that decode, and what the next batch of each has. Operations of a partition
+/// go to the same thread, in their order.
+struct HandOver<'scope> {
+    decoders: Vec<Decoder<'scope>>,
+    batches: Vec<Vec<OperationRows>>,
+}
+
+impl HandOver<'_> {
+    fn give(&mut self, rows: OperationRows) -> Result<(), Error> {
+        let decoder = usize::from(rows.id.partition().get()) % self.decoders.len();
+        self.batches.resize_with(self.decoders.len(), Vec::new);
+        let Some(batch) = self.batches.get_mut(decoder) else {
+            return Ok(());
+        };
+        batch.push(rows);
+        if batch.len() < BATCH {
+            return Ok(());
+        }
+        let batch = std::mem::take(batch);
+        match self.decoders.get(decoder).map(|it| it.send.send(batch)) {
+            Some(Err(_)) => self.end_of(decoder),
+            Some(Ok(())) | None => Ok(()),
+        }
+    }
+
+    /// The error of a thread that takes no more.
+    fn end_of(&mut self, decoder: usize) -> Result<(), Error> {
+        join(self.decoders.swap_remove(decoder)).map(drop)
+    }
+
+    /// Hands over what is left, and waits for the threads.
+    fn end(self) -> Result<BTreeMap<Partition, Contents>, Error> {
+        let batches = self
+            .batches
+            .into_iter()
+            .chain(std::iter::repeat_with(Vec::new));
+        for (decoder, batch) in self.decoders.iter().zip(batches) {
+            // A thread that takes no more has an error, which comes next.
+            drop(decoder.send.send(batch));
+        }
+        let mut all = BTreeMap::new();
+        for decoder in self.decoders {
+            all.append(&mut join(decoder)?);
+        }
+        Ok(all)
+    }
+}
+
+fn join(decoder: Decoder<'_>) -> Result<BTreeMap<Partition, Contents>, Error> {
+    let Decoder { send, thread } = decoder;
+    drop(send);
+    match thread.join() {
+        Ok(decoded) => decoded,
+        Err(panic) => std::panic::resume_unwind(panic),
+    }
+}
+
+/// Puts operations back, until no more come.
+fn decode(
+    floor: u64,
+    batches: &Receiver<Vec<OperationRows>>,
+) -> Result<BTreeMap<Partition, Contents>, Error> {
+    let mut partitions = BTreeMap::new();
+    for rows in batches.iter().flatten() {
+        let contents = partitions
+            .entry(rows.id.partition())
+            .or_insert_with(|| Contents {
+                tick: floor,
+                ..Contents::default()
+            });
+        contents.restore(&rows)?;
+    }
+    Ok(partitions)
 }
 
 impl Contents {
+    /// Offers every operation that may run.
+    fn offer_all(&mut self, now: Timestamp) {
+        let mut heads: Vec<(u64, OperationId)> = Vec::new();
+        for id in self.index_of(StateCode::Ready).iter() {
+            let record = self.records.get(id);
+            let record = record.filter(|record| self.travels(*id, record.header.chain));
+            if let Some(record) = record.filter(|_| !self.held.has(*id)) {
+                heads.push((record.sequence, *id));
+            }
+        }
+        heads.sort_unstable();
+        for (_, id) in heads {
+            self.offer(id, now, now);
+        }
+    }
+
     /// Puts an operation back.
-    fn restore(
-        &mut self,
-        id: OperationId,
-        mut value: Reader<'_>,
-        parts: OperationParts,
-    ) -> Result<(), Error> {
+    fn restore(&mut self, rows: &OperationRows) -> Result<(), Error> {
+        let id = rows.id;
+        let mut body: Body = value(id, &rows.body)?;
+        let report: Option<Report> = match &rows.report {
+            Some(report) => Some(value(id, report)?),
+            None => None,
+        };
+        let outputs = match &rows.outputs {
+            Some(outputs) => Some(read_outputs(id, outputs)?),
+            None => None,
+        };
+        let mut value = Reader::versioned(id, &rows.state)?;
         let sequence = value.u64()?;
         let created_by = CommitId(value.u64()?);
         let flags = value.u8()?;
@@ -360,7 +520,7 @@ impl Contents {
             let number = value.u8()?;
             let mut classes = EndClass::ALL.into_iter();
             let Some(class) = classes.find(|class| class_number(*class) == number) else {
-                return Err(Error::damaged(value.row, "no class of ends"));
+                return Err(value.damaged("no class of ends"));
             };
             self.ends.add(id, class, Stamp(value.u64()?));
         }
@@ -387,7 +547,7 @@ impl Contents {
             entries.push(value.value()?);
         }
         if !value.is_at_end() {
-            return Err(Error::damaged(value.row, "too long"));
+            return Err(value.damaged("too long"));
         }
         let chain = header.rules.chain.filter(|_| flags & IN_CHAIN != 0);
         let begins_chain = chain.is_some_and(|key| {
@@ -395,35 +555,37 @@ impl Contents {
             self.chains.enter(key, sequence, id);
             begins
         });
-        let OperationParts {
-            body,
-            report,
-            outputs,
-        } = parts;
         self.index(header.status.state()).insert(id);
-        let keys = index_keys(id, &header, &body);
+        let Places { flow, usage, keys } = self.shared.places(id, &header, &body);
         self.indexes.enter(id, &keys, header.status);
-        let record = Record {
+        let mut record = Record {
             created_by,
-            header,
-            flow: FlowKey::of(&body),
-            usage: UsageKey::of(&body.organization),
-            body: Arc::new(body),
-            report: Arc::new(report),
-            entries,
-            outputs: Arc::new(outputs),
-            keys: keys.into(),
+            header: KeptHeader::new(header, &mut self.shared),
+            flow,
+            usage,
+            body: KeptBody::in_row(&rows.body, &mut body),
+            past: None,
+            keys,
             sequence,
             last_offer: Stamp(0),
         };
+        if let Some(report) = report {
+            record.set_report(&report);
+        }
+        if !entries.is_empty() {
+            record.past_mut().entries = entries;
+        }
+        if let Some(outputs) = outputs {
+            record.past_mut().outputs = Some(Box::new(outputs));
+        }
         self.usage.restore(&record, begins_chain);
         self.records.insert(id, Arc::new(record));
         Ok(())
     }
 }
 
-fn read_outputs(row: &str, bytes: &[u8]) -> Result<Outputs, Error> {
-    let mut value = Reader::versioned(row, bytes)?;
+fn read_outputs(id: OperationId, bytes: &[u8]) -> Result<Outputs, Error> {
+    let mut value = Reader::versioned(id, bytes)?;
     let front = value.optional()?;
     let aside = value.optional()?;
     let mut ends: Vec<Output> = Vec::new();

@@ -32,7 +32,7 @@
 use drumline_backend::store::{AuditPlace, IdempotencyKey, QueueUse};
 use drumline_protocol::codec::{self, Format};
 use drumline_protocol::transition::EndClass;
-use drumline_protocol::{ActionId, OperationId, Partition, Report, ScopeKey, Timestamp};
+use drumline_protocol::{ActionId, OperationId, Partition, ScopeKey, Timestamp};
 
 use super::touched::{Parts, Touched};
 use super::{Contents, State};
@@ -120,7 +120,7 @@ fn number(length: usize) -> u64 {
 }
 
 /// The key of a part of an operation.
-fn key_of(kind: u8, id: OperationId) -> Vec<u8> {
+pub(crate) fn key_of(kind: u8, id: OperationId) -> Vec<u8> {
     [&[kind], id.as_bytes().as_slice()].concat()
 }
 
@@ -273,13 +273,17 @@ impl Contents {
         let record = self.records.get(&id);
         rows.push((key_of(STATE, id), self.operation_state(id)?));
         if parts.body {
-            let body = record.map(|record| codec::encode(record.body.as_ref()));
-            rows.push((key_of(BODY, id), body.transpose()?));
+            match record.map(|record| record.body.row()) {
+                Some(Some(row)) => rows.push((key_of(BODY, id), Some(row.to_vec()))),
+                // The disk has it.
+                Some(None) => {}
+                None => rows.push((key_of(BODY, id), None)),
+            }
         }
         if parts.report {
-            let report = record.map(|record| record.report.as_ref());
-            let report = report.filter(|report| **report != Report::default());
-            rows.push((key_of(REPORT, id), report.map(codec::encode).transpose()?));
+            let report = record.and_then(|record| record.encoded_report());
+            let report = report.map(|report| report.bytes().to_vec());
+            rows.push((key_of(REPORT, id), report));
         }
         if parts.outputs {
             rows.push((key_of(OUTPUTS, id), self.outputs_value(id)?));
@@ -298,7 +302,7 @@ impl Contents {
         let flags_at = bytes.0.len();
         bytes.u8(0);
         let mut flags = 0;
-        let chain = record.header.rules.chain;
+        let chain = record.header.chain;
         if chain.is_some_and(|key| self.chains.has(key, record.sequence, id)) {
             flags |= IN_CHAIN;
         }
@@ -332,21 +336,19 @@ impl Contents {
         if let Some(place) = bytes.0.get_mut(flags_at) {
             *place = flags;
         }
-        bytes.value(&record.header)?;
-        bytes.u64(number(record.entries.len()));
-        for entry in &record.entries {
+        bytes.value(&record.header())?;
+        bytes.u64(number(record.entries().len()));
+        for entry in record.entries() {
             bytes.value(entry)?;
         }
         Ok(Some(bytes.0))
     }
 
     fn outputs_value(&self, id: OperationId) -> Result<Option<Vec<u8>>, codec::Error> {
-        let Some(outputs) = self.records.get(&id).map(|record| &record.outputs) else {
+        let record = self.records.get(&id);
+        let Some(outputs) = record.and_then(|record| record.outputs()) else {
             return Ok(None);
         };
-        if outputs.is_empty() {
-            return Ok(None);
-        }
         let (front, ends, aside) = outputs.parts();
         let mut bytes = Bytes::versioned();
         bytes.optional(front)?;

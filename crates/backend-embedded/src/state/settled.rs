@@ -6,8 +6,10 @@ use std::sync::Arc;
 
 use drumline_backend::store::Stamp;
 
+use super::data::Written;
 use super::outbox::Outbox;
 use super::pauses::PausedScopes;
+use super::sorted::Sorted;
 use super::touched::{Touched, TouchedElsewhere};
 use super::{Markers, State};
 
@@ -29,7 +31,7 @@ impl State {
         for contents in state.partitions.values_mut() {
             contents.tick = 0;
             contents.outbox = Outbox::default();
-            contents.offered.clear();
+            contents.offered = Sorted::default();
             contents.locks.settle();
             contents.usage.settle();
             contents.paused = PausedScopes::default();
@@ -41,6 +43,7 @@ impl State {
         state.markers = Markers::default();
         state.audit.batches.clear();
         state.touched = TouchedElsewhere::default();
+        state.written = Written::default();
         (state.floor, state.promised) = (0, 0);
         let empty = format!("{:?}", super::Contents::default());
         let mut text = String::new();

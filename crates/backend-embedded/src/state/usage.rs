@@ -81,11 +81,11 @@ impl UsageCounts {
         let counts = self.organizations.entry(record.usage).or_default();
         let bytes = bytes(record);
         counts.bytes += bytes;
-        if record.header.status.state() == StateCode::Completed {
+        if record.header.state() == StateCode::Completed {
             self.completed_bytes += bytes;
         } else {
             counts.open += 1;
-            counts.series += u64::from(record.header.recurrence.is_some());
+            counts.series += u64::from(record.header.is_series());
         }
     }
 
@@ -96,10 +96,10 @@ impl UsageCounts {
         };
         let bytes = bytes(record);
         counts.bytes = counts.bytes.saturating_sub(bytes);
-        if record.header.status.state() == StateCode::Completed {
+        if record.header.state() == StateCode::Completed {
             self.completed_bytes = self.completed_bytes.saturating_sub(bytes);
         } else {
-            let series = u64::from(record.header.recurrence.is_some());
+            let series = u64::from(record.header.is_series());
             counts.open = counts.open.saturating_sub(1);
             counts.series = counts.series.saturating_sub(series);
         }
@@ -175,7 +175,7 @@ impl State {
 
 /// The bytes of an operation, about as a server would count them.
 fn bytes(record: &Record) -> u64 {
-    let large = record.body.data_bytes() + record.report.bytes();
+    let large = record.large_bytes();
     OPERATION_BYTES + u64::try_from(large).unwrap_or(u64::MAX)
 }
 

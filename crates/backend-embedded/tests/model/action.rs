@@ -200,7 +200,7 @@ impl World {
         }
         if budget.clients > 0 {
             for &id in &self.created {
-                let requests = requests(self.header(id), self.policy);
+                let requests = requests(&self.header(id), self.policy);
                 actions.extend(requests.iter().map(|request| Action::Client(id, *request)));
             }
         }

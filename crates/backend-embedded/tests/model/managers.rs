@@ -103,7 +103,7 @@ impl World {
     /// A manager applies an event to an operation, from the header that it
     /// reads.
     pub(crate) fn manage(&mut self, id: OperationId, event: Event, guard: Guard) {
-        let seen = self.header(id).clone();
+        let seen = self.header(id);
         let Ok(commit) = self.decided(id, &seen, event, guard) else {
             return;
         };
@@ -134,7 +134,7 @@ impl World {
         };
         let message = Message {
             id,
-            header: Arc::new(self.header(id).clone()),
+            header: Arc::new(self.header(id)),
             stamp,
             queue: self.usual_queue(id),
         };

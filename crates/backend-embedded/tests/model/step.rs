@@ -57,7 +57,7 @@ impl World {
             }
             Action::Forge(id) => {
                 world.budget.forgeries -= 1;
-                let header = Arc::new(world.header(id).clone());
+                let header = Arc::new(world.header(id));
                 let (stamp, queue) = (Stamp(0), world.usual_queue(id));
                 let message = Message {
                     id,
@@ -173,7 +173,7 @@ impl World {
                 commit: CommitId(0),
             };
             let header = header(message.id);
-            header.completed_on.is_some() && apply(header, claim, at).is_err()
+            header.completed_on.is_some() && apply(&header, claim, at).is_err()
         };
         self.publications.retain(|publication| {
             let Message { id, stamp, .. } = publication.message;

@@ -201,7 +201,7 @@ impl World {
         fence: Fence,
         ending: Ending,
     ) -> Option<Commit> {
-        let seen = self.header(id).clone();
+        let seen = self.header(id);
         let event = match (ending, seen.status) {
             (Ending::Release, _) => Event::Release,
             (_, Status::Pausing | Status::Canceling) => Event::Stopped,

@@ -198,7 +198,7 @@ impl World {
     }
 
     /// The header of an operation that was created.
-    pub(crate) fn header(&self, id: OperationId) -> &Header {
+    pub(crate) fn header(&self, id: OperationId) -> Header {
         self.store.header(id).expect("nothing is ever deleted here")
     }
 

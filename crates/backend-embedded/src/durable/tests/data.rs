@@ -1,0 +1,90 @@
+//! Data that are on the disk alone. The limits of what stays in memory are low in tests, so
+//! that the whole suite and the walks read the disk, too.
+
+use drumline_backend::Ids;
+use drumline_backend::store::{Filter, NewOperation};
+use drumline_protocol::operation::first_header;
+use drumline_protocol::{Body, OperationId, Partition, Rules, codec};
+use tokio::time::timeout;
+
+use super::*;
+use crate::state::rows::{BODY, key_of};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// An operation with so many bytes of data.
+fn with_data(ids: &Ids, bytes: usize) -> NewOperation {
+    let now = Timestamp::from_millis(1_795_000_000_000);
+    let id = ids.operation(now, Partition::new(3));
+    let mut body = Body::new("Import", now);
+    body.data = Some(format!("\"{id}{}\"", "x".repeat(bytes)));
+    NewOperation {
+        id,
+        header: first_header(Rules::default(), None, CommitId(1), now),
+        body,
+        key: None,
+    }
+}
+
+/// Creates operations whose data are on the disk alone.
+async fn on_the_disk(store: &EmbeddedStore) -> Vec<NewOperation> {
+    let ids = Ids::seeded(1);
+    let new: Vec<NewOperation> = (0..8).map(|_| with_data(&ids, 2_000)).collect();
+    let created = store.create(new.clone()).await;
+    created.expect("there is room");
+    new
+}
+
+/// Asserts that operations are found as they were created, one by one and in a list.
+async fn assert_found(store: &EmbeddedStore, new: &[NewOperation]) {
+    let ids: Vec<OperationId> = new.iter().map(|new| new.id).collect();
+    let found = store.get(&ids).await.expect("it answers");
+    let page = store.list(&Filter::default(), None, 100).await;
+    let page = page.expect("it answers").operations;
+    for (found, new) in found.into_iter().zip(new) {
+        assert_eq!(found.expect("it is there").body, new.body);
+        assert!(page.iter().any(|one| one.body == new.body));
+    }
+}
+
+fn are_on_the_disk(store: &EmbeddedStore, new: &[NewOperation]) -> bool {
+    let state = store.content().state.lock();
+    new.iter().all(|new| state.sum_of_data(new.id).is_some())
+}
+
+#[tokio::test]
+async fn data_come_from_the_disk_before_a_restart_and_after_it() {
+    let disk = on_disk().await;
+    let new = on_the_disk(&disk.store).await;
+    assert!(are_on_the_disk(&disk.store, &new));
+    assert_found(&disk.store, &new).await;
+    let page = disk
+        .store
+        .list_summaries(&Filter::default(), None, 100)
+        .await;
+    let summaries = page.expect("it answers").operations;
+    assert!(summaries.iter().all(|one| one.body.data.is_none()));
+    disk.store.close();
+    let again = disk.disk.open().expect("it is whole");
+    assert!(are_on_the_disk(&again, &new));
+    assert_found(&again, &new).await;
+    again.close();
+}
+
+#[tokio::test]
+async fn data_that_are_not_those_that_were_written_end_the_store() {
+    for is_lost in [false, true] {
+        let store = Disk::new().open().expect("an empty disk");
+        let new = on_the_disk(&store).await;
+        let [first, second, ..] = new.as_slice() else {
+            panic!("eight were created");
+        };
+        let other = codec::encode(&second.body).expect("it was encoded before");
+        store.overwrite((key_of(BODY, first.id), (!is_lost).then_some(other)));
+        let answer = store.get(&[second.id, first.id]).await;
+        answer.expect_err("the first one is damaged");
+        let failed = timeout(PATIENCE, store.failed()).await;
+        let error = failed.expect("the process must end");
+        assert!(error.is_damage(), "{error:?}");
+    }
+}
