@@ -25,7 +25,7 @@ impl Sent {
     /// A message, as it goes through the wire format.
     pub(super) fn new(message: &Message) -> Result<Self, codec::Error> {
         let bytes = codec::encode(message)?;
-        // What could not be read elsewhere is refused here, too.
+        // A message that could not be read elsewhere is refused here, too.
         codec::decode::<Message>(&bytes)?;
         Ok(Self(bytes.into()))
     }

@@ -206,7 +206,7 @@ pub(super) struct KeptHeader {
     more: Option<Box<More>>,
 }
 
-/// What an operation has that was started, has ended, or waits for a time.
+/// The parts of an operation that was started, has ended, or waits for a time.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct More {
     recurrence: Option<Box<Recurrence>>,
