@@ -19,7 +19,7 @@ const PROBE: Probe = Probe {
 
 /// The time that Redis may take to start. It is up in some 20 ms; the rest is
 /// for a busy machine, or for a long append-only file.
-const START_TIMEOUT: Duration = Duration::from_secs(30);
+const START_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// The settings of a private Redis.
 #[derive(Clone, Debug)]
