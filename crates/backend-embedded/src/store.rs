@@ -5,8 +5,11 @@
 //! its end is not broadcast, and is found by the next look. In memory alone every future is
 //! done then. With a disk, an answer that leaves the process
 //! waits until the disk has what it tells of. What the process asks for itself waits for
-//! nothing: entries of the outbox, due times, locks. The commit that follows from such an
-//! answer waits, and is written after all that it was decided on.
+//! nothing: entries of the outbox, due times, renewals. The commit that follows from such an
+//! answer waits, and is written after all that it was decided on. The locks of a partition
+//! wait: a claim that the disk does not have yet is not known to its worker, which could not
+//! renew it, so no watch of it begins before. And an outcome that waits keeps its lease: its
+//! worker holds the operation until the disk has the end.
 
 mod actions;
 mod audit;
@@ -41,7 +44,7 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::broadcast;
 
 use self::filled::Lacking;
-use self::served::{bytes_of, ending, limit, starts, written, written_commit};
+use self::served::{bytes_of, ending, limit, released_by, starts, written, written_commit};
 use crate::clock::Clock;
 use crate::durable::{Content, Database, Error, Pending, Writer};
 use crate::rollups::Rollups;
@@ -227,6 +230,21 @@ impl EmbeddedStore {
         writer.is_none_or(Writer::has_room_for_starts)
     }
 
+    /// Notes a lock that a verb has released, until the disk has the release. The caller has
+    /// the state locked.
+    fn note_released(&self, lock: Option<(OperationId, Fence)>) {
+        if let (Some(writer), Some(lock)) = (&self.writer, lock) {
+            writer.note_released(lock);
+        }
+    }
+
+    /// Returns true if the holder of a lock has released it, and the disk does not have that
+    /// yet.
+    fn is_being_released(&self, id: OperationId, fence: Fence) -> bool {
+        let writer = self.writer.as_ref();
+        writer.is_some_and(|writer| writer.is_being_released(&(id, fence)))
+    }
+
     fn tell(&self, id: OperationId) {
         // An error means that there is no listener.
         drop(self.completions.send(id));
@@ -280,6 +298,7 @@ impl Store for EmbeddedStore {
             let mut answers = Vec::new();
             for commit in commits {
                 let id = commit.id;
+                let released = released_by(&commit);
                 let mut answer = if has_room || !starts(&commit) {
                     state.commit(commit, now)
                 } else {
@@ -287,6 +306,7 @@ impl Store for EmbeddedStore {
                 };
                 if let Committed::Done(done) = &mut answer {
                     limit(done, &mut room);
+                    self.note_released(released);
                 }
                 answers.push((id, answer));
             }
@@ -373,7 +393,17 @@ impl Store for EmbeddedStore {
 
     async fn renew(&self, locks: &[(OperationId, Holding)]) -> Result<Vec<Renewal>> {
         let mut state = self.state();
-        let answers = locks.iter().map(|(id, holding)| state.renew(*id, *holding));
+        let answers = locks.iter().map(|(id, holding)| {
+            let answer = state.renew(*id, *holding);
+            let is_written = answer != Renewal::Lost || !self.is_being_released(*id, holding.fence);
+            if is_written {
+                answer
+            } else {
+                Renewal::Held {
+                    asked_to_stop: false,
+                }
+            }
+        });
         Ok(answers.collect())
     }
 
@@ -382,7 +412,8 @@ impl Store for EmbeddedStore {
     }
 
     async fn locks(&self, partition: Partition) -> Result<Vec<Lock>> {
-        Ok(self.state().locks(partition))
+        let locks = self.answer(|state, _| state.locks(partition));
+        locks.written().await
     }
 
     async fn lock(&self, id: OperationId) -> Result<Option<Lock>> {

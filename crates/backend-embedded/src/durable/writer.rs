@@ -9,13 +9,14 @@
 //! answers are errors, and so are those of all calls until the group is written. An
 //! error says that a change may or may not have been made, and here it will be.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::{Arc, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use drumline_backend::store::{self, Backup};
-use drumline_protocol::PartitionCount;
+use drumline_protocol::{Fence, OperationId, PartitionCount};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use tokio::sync::SetOnce;
 use tokio::task::coop::consume_budget;
@@ -118,10 +119,14 @@ struct Groups {
     is_awaited: bool,
     /// The bytes of the creates that are marked, about.
     open_bytes: u64,
+    /// The locks whose release is marked.
+    open_released: BTreeSet<(OperationId, Fence)>,
     /// The group that is being written.
     under_way: Option<Arc<Group>>,
     /// The bytes of its rows.
     under_way_bytes: u64,
+    /// The locks whose release is in its rows.
+    under_way_released: BTreeSet<(OperationId, Fence)>,
     /// The answer to all calls while the group under way waits for room.
     full: Option<Arc<Error>>,
     /// True if a create was refused: the file may have room to give back.
@@ -237,6 +242,18 @@ impl Writer {
         self.shared.end(Arc::clone(&error));
         drop(self.shared.failed.set(Arc::clone(&error)));
         unavailable(&error)
+    }
+
+    /// Notes a lock that its holder has released. The caller has locked the state.
+    pub(crate) fn note_released(&self, lock: (OperationId, Fence)) {
+        self.shared.groups.lock().open_released.insert(lock);
+    }
+
+    /// Returns true if the disk does not have the release of a lock yet. The caller has
+    /// locked the state.
+    pub(crate) fn is_being_released(&self, lock: &(OperationId, Fence)) -> bool {
+        let groups = self.shared.groups.lock();
+        groups.open_released.contains(lock) || groups.under_way_released.contains(lock)
     }
 
     /// Checks that there is room for new operations of so many bytes.
@@ -382,7 +399,9 @@ fn write(
     let mut groups = shared.groups.lock();
     groups.under_way_bytes = 0;
     let group = groups.under_way.take();
+    let released = std::mem::take(&mut groups.under_way_released);
     drop(groups);
+    drop(released);
     if let Some(group) = group {
         group.settle(Ok(()));
     }
@@ -439,6 +458,7 @@ fn take(shared: &Shared, content: &Content) -> Result<Vec<Row>, Error> {
     groups.under_way = Some(std::mem::take(&mut groups.open));
     groups.open_bytes = 0;
     groups.under_way_bytes = rows.as_deref().map_or(0, bytes_of);
+    groups.under_way_released = std::mem::take(&mut groups.open_released);
     groups.is_awaited = false;
     rows.map_err(Error::Unencodable)
 }

@@ -1,9 +1,9 @@
 //! Values as a server would take and give them: through the wire formats, and without
 //! the records that an answer has no room for.
 
-use drumline_backend::store::{Commit, Done, NewOperation, Result, Room};
+use drumline_backend::store::{Commit, Done, Guard, NewOperation, Result, Room};
 use drumline_protocol::transition::LockEffect;
-use drumline_protocol::{OperationId, OutputParts};
+use drumline_protocol::{Fence, OperationId, OutputParts};
 
 use crate::roundtrip::through_codec;
 
@@ -53,6 +53,17 @@ pub(super) fn starts(commit: &Commit) -> bool {
 /// The operation, if the commit ends it.
 pub(super) fn ending(commit: &Commit) -> Option<OperationId> {
     commit.effects.end.map(|_| commit.id)
+}
+
+/// The lock that its holder releases with the commit.
+pub(super) fn released_by(commit: &Commit) -> Option<(OperationId, Fence)> {
+    match (commit.effects.lock, commit.guard) {
+        (LockEffect::Release, Guard::Holder(holding)) => Some((commit.id, holding.fence)),
+        (
+            LockEffect::Release | LockEffect::Take | LockEffect::Keep | LockEffect::AskToStop,
+            Guard::None | Guard::Acquire { .. } | Guard::Holder(_) | Guard::Unchanged { .. },
+        ) => None,
+    }
 }
 
 /// Leaves out the records that an answer has no room for, as a server would.

@@ -1,14 +1,17 @@
 //! Disks that are nearly full, and disks that are full.
 
+use std::pin::Pin;
 use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::Duration;
 
-use drumline_backend::apply_event::{Applied, Signature, apply_event};
-use drumline_backend::store::{Guard, Holding, NewOperation, OutboxLook, Store as _};
+use drumline_backend::apply_event::{Applied, Signature, apply_event, prepare};
+use drumline_backend::store::{
+    Commit, Committed, Guard, Holding, NewOperation, OutboxLook, Renewal, Store as _,
+};
 use drumline_backend::{Ids, MemberId};
 use drumline_protocol::operation::first_header;
-use drumline_protocol::transition::Event;
+use drumline_protocol::transition::{At, Event};
 use drumline_protocol::{Author, Body, OperationId, Partition, Report, Rules};
 use tokio::time::timeout;
 
@@ -84,6 +87,29 @@ impl Scene {
         self.event(id, Event::Claim { host }, taking).await
     }
 
+    /// The commit of a run that has succeeded.
+    async fn end_of(&self, id: OperationId, holding: Holding) -> Commit {
+        let found = self.store.summaries(&[id]).await.expect("it answers");
+        let header = found.into_iter().next().flatten().expect("it is there");
+        let author = Author::worker("host");
+        let at = At {
+            now: self.store.now(),
+            commit: self.ids.commit(),
+        };
+        let guard = Guard::Holder(holding);
+        let report = Report::default();
+        let commit = prepare(
+            id,
+            &header.header,
+            Event::Succeed,
+            guard,
+            &report,
+            &author,
+            at,
+        );
+        commit.expect("it runs")
+    }
+
     async fn is_offered(&self) -> bool {
         let look = OutboxLook::oldest(Duration::ZERO, 9);
         let page = self.store.outbox_entries(Partition::new(0), &look).await;
@@ -139,6 +165,90 @@ async fn nothing_is_started_without_room_for_its_outcome_and_what_runs_ends() {
     assert!(scene.is_offered().await);
     let claimed = scene.claim(waits).await;
     assert!(matches!(claimed, Applied::Done(..)), "{claimed:?}");
+}
+
+/// Polls a call once, which does its verb.
+async fn poll_once<F: Future + Unpin>(call: &mut F) -> Poll<F::Output> {
+    std::future::poll_fn(|context| Poll::Ready(Pin::new(&mut *call).poll(context))).await
+}
+
+#[tokio::test]
+async fn no_watch_of_a_lock_begins_before_its_worker_knows_of_it() {
+    let scene = Scene::new();
+    let id = scene.create(1).await;
+    scene.disk.set_standing(true);
+    let mut claim = Box::pin(scene.claim(id));
+    assert!(poll_once(&mut claim).await.is_pending());
+    let mut locks = scene.store.locks(Partition::new(0));
+    let shown = poll_once(&mut locks).await;
+    assert!(shown.is_pending(), "{shown:?}: nobody could renew it");
+    scene.disk.set_standing(false);
+    assert_eq!(locks.await.expect("it answers").len(), 1);
+    let claimed = claim.await;
+    assert!(matches!(claimed, Applied::Done(..)), "{claimed:?}");
+}
+
+#[tokio::test]
+async fn a_lease_goes_on_until_the_disk_has_the_outcome() {
+    let scene = Scene::new();
+    let id = scene.create(1).await;
+    let Applied::Done(_, claimed) = scene.claim(id).await else {
+        unreachable!("it is Ready");
+    };
+    let fence = claimed.fence.expect("a claim takes a lock");
+    let holding = Holding {
+        owner: scene.worker,
+        fence,
+    };
+    let renew = async || {
+        let renewed = scene.store.renew(&[(id, holding)]).await;
+        renewed.expect("it answers").remove(0)
+    };
+    scene.disk.set_standing(true);
+    let holder = Guard::Holder(holding);
+    let mut end = Box::pin(scene.event(id, Event::Succeed, holder));
+    assert!(poll_once(&mut end).await.is_pending());
+    let held = Renewal::Held {
+        asked_to_stop: false,
+    };
+    assert_eq!(renew().await, held);
+    scene.disk.set_standing(false);
+    let ended = end.await;
+    assert!(matches!(ended, Applied::Done(..)), "{ended:?}");
+    assert_eq!(renew().await, Renewal::Lost);
+}
+
+#[tokio::test]
+async fn a_lease_goes_on_while_a_full_disk_has_no_room_for_the_outcome() {
+    let scene = Scene::new();
+    let id = scene.create(1).await;
+    let Applied::Done(_, claimed) = scene.claim(id).await else {
+        unreachable!("it is Ready");
+    };
+    let holding = Holding {
+        owner: scene.worker,
+        fence: claimed.fence.expect("a claim takes a lock"),
+    };
+    let commit = scene.end_of(id, holding).await;
+    scene.set_free(0);
+    let refused = scene.store.commit(vec![commit.clone()]).await;
+    refused.expect_err("there is no room");
+    let again = scene.store.commit(vec![commit.clone()]).await;
+    again.expect_err("there is no room");
+    let renewed = scene.store.renew(&[(id, holding)]).await;
+    let held = Renewal::Held {
+        asked_to_stop: false,
+    };
+    assert_eq!(renewed.expect("it answers"), [held]);
+
+    scene.set_free(PLENTY);
+    let ended = loop {
+        match scene.store.commit(vec![commit.clone()]).await {
+            Ok(ended) => break ended,
+            Err(_) => tokio::task::yield_now().await,
+        }
+    };
+    assert!(matches!(&*ended, [Committed::Done(_)]), "{ended:?}");
 }
 
 #[tokio::test]
