@@ -5,6 +5,9 @@
 //! clock decides whether the time has come. Payloads are not read, except those
 //! of series. A batch is one commit per operation in one round trip. After a conflict nothing is
 //! repeated: the next look finds in the due set what is left.
+//!
+//! A series that the store refuses is tried again at each look, and holds up nothing else:
+//! a store whose disk is nearly full takes no new operation, and wakes those that it has.
 
 mod series;
 
@@ -19,12 +22,16 @@ use crate::service::QueueManager;
 /// The task that wakes operations whose time has come.
 pub(super) struct Scheduler {
     batch: usize,
+    /// True if the last look has met a series that the store has refused.
+    is_refused: bool,
 }
 
 impl Scheduler {
     pub(super) const fn new(options: &MaintenanceOptions) -> Self {
-        let batch = options.batch;
-        Self { batch }
+        Self {
+            batch: options.batch,
+            is_refused: false,
+        }
     }
 }
 
@@ -41,6 +48,8 @@ impl Task for Scheduler {
             look(manager, partition, batch)
         })
         .await?;
+        let (looks, refused): (Vec<Look>, Vec<Option<store::Error>>) = looks.into_iter().unzip();
+        self.note(manager, refused.into_iter().flatten().next());
         Ok(if looks.contains(&Look::More) {
             Look::More
         } else {
@@ -49,22 +58,45 @@ impl Task for Scheduler {
     }
 }
 
-async fn look(manager: &QueueManager, partition: Partition, batch: usize) -> store::Result<Look> {
+impl Scheduler {
+    /// Tells of series that the store refuses, once.
+    fn note(&mut self, manager: &QueueManager, refused: Option<store::Error>) {
+        let was_refused = std::mem::replace(&mut self.is_refused, refused.is_some());
+        match refused {
+            Some(error) => {
+                manager.metrics().failed(Self::NAME);
+                if !was_refused {
+                    tracing::warn!(%error, "series whose time has come are tried again");
+                }
+            }
+            None if was_refused => tracing::info!("series go on again"),
+            None => {}
+        }
+    }
+}
+
+/// Looks at a partition. Returns an error of its series, too, if one was refused.
+async fn look(
+    manager: &QueueManager,
+    partition: Partition,
+    batch: usize,
+) -> store::Result<(Look, Option<store::Error>)> {
     let due = manager.store().due(partition, batch).await?;
     if due.is_empty() {
-        return Ok(Look::Clear);
+        return Ok((Look::Clear, None));
     }
     let found = manager.summaries(&due).await?.into_iter().flatten();
     let (recurring, waking): (Vec<Summary>, Vec<Summary>) =
         found.partition(|operation| operation.header.is_series());
     let woken = wake(manager, waking).await?;
-    let moved = series::occur(manager, recurring).await?;
+    let (moved, refused) = series::occur(manager, recurring).await?;
     // Without progress there is no hurry.
-    Ok(if due.len() >= batch && woken + moved > 0 {
+    let look = if due.len() >= batch && woken + moved > 0 {
         Look::More
     } else {
         Look::Clear
-    })
+    };
+    Ok((look, refused))
 }
 
 /// Makes operations Ready that are due, or ends them if they have expired, and

@@ -28,10 +28,17 @@ use crate::service::stored_as;
 /// trips.
 const AT_ONCE: usize = 16;
 
-/// Moves series on whose time has come, and returns their number.
-pub(super) async fn occur(manager: &QueueManager, due: Vec<Summary>) -> store::Result<u64> {
+/// Moves series on whose time has come. Returns their number, and the error of one that
+/// was not moved.
+///
+/// # Errors
+/// When the store is unavailable before the first step.
+pub(super) async fn occur(
+    manager: &QueueManager,
+    due: Vec<Summary>,
+) -> store::Result<(u64, Option<store::Error>)> {
     if due.is_empty() {
-        return Ok(0);
+        return Ok((0, None));
     }
     let busy = still_running(manager, &due).await?;
     let moved: Vec<store::Result<bool>> = stream::iter(due)
@@ -47,11 +54,14 @@ pub(super) async fn occur(manager: &QueueManager, due: Vec<Summary>) -> store::R
         .buffer_unordered(AT_ONCE)
         .collect()
         .await;
-    let mut count = 0;
+    let (mut count, mut refused) = (0, None);
     for moved in moved {
-        count += u64::from(moved?);
+        match moved {
+            Ok(is_moved) => count += u64::from(is_moved),
+            Err(error) => refused = Some(error),
+        }
     }
-    Ok(count)
+    Ok((count, refused))
 }
 
 /// The series whose last occurrence is not Completed.

@@ -97,6 +97,30 @@ async fn a_start_in_the_past_sets_the_rhythm_and_makes_up_for_nothing() {
     assert_eq!(fixture.occurrence(A_WHILE).await, None);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_series_that_is_refused_holds_up_nothing_else() {
+    let (backend, faults) = faulty(&backend());
+    let manager = manager(&backend);
+    let client = Client::of(&manager);
+    let maintenance = Maintenance::start(&manager);
+    let mut listener = Listener::of_work(&backend).await;
+    Faults::set(&faults.transactions_are_refused, true);
+    let series = json!({"messageName": "a", "recurrencePattern": "FREQ=YEARLY"});
+    client.create(&series).await;
+    for _ in 0..12 {
+        let time = backend.store.now().saturating_add(A_WHILE);
+        let body = json!({"messageName": "b", "postponeUntil": time.to_string()});
+        let id = client.create(&body).await;
+        assert_eq!(listener.hear(2 * A_WHILE).await, [id]);
+        let late = backend.store.now().since(time);
+        assert!(late < Duration::from_millis(500), "{late:?} late");
+    }
+    Faults::set(&faults.transactions_are_refused, false);
+    let occurred = listener.hear(Duration::from_millis(500)).await;
+    assert_eq!(occurred.len(), 1, "the occurrence comes with the next look");
+    maintenance.stop().await;
+}
+
 /// Two managers maintain everything, and one of them dies at any moment and
 /// comes back; handlers are quick. Ten series, fifty times each.
 #[tokio::test(start_paused = true)]

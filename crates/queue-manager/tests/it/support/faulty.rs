@@ -36,6 +36,8 @@ pub(crate) struct Faults {
     pub(crate) store_is_away: AtomicBool,
     /// The next create is not made.
     pub(crate) next_create_fails: AtomicBool,
+    /// Transactions are refused, as on a disk that is nearly full.
+    pub(crate) transactions_are_refused: AtomicBool,
     /// A create is not answered for as long as a store may take.
     pub(crate) creates_time_out: AtomicBool,
     /// An action on many operations is written slowly, so that a test sees it between

@@ -100,6 +100,9 @@ impl Store for Faulty {
         creates: Vec<NewOperation>,
         commits: Vec<Commit>,
     ) -> Result<Transacted> {
+        if self.faults.transactions_are_refused.load(Ordering::Relaxed) {
+            return Err(away());
+        }
         self.store("transact")
             .await?
             .transact(creates, commits)
