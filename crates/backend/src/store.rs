@@ -173,6 +173,14 @@ pub trait Store:
         commits: Vec<Commit>,
     ) -> Result<Transacted>;
 
+    /// Returns true if calls that come together share a write, and each waits for one: a
+    /// store on a disk. Many calls at once cost as much as a single one there, and one
+    /// after the other each waits for the disk. So callers make them larger, and send more
+    /// at the same time.
+    fn shares_writes(&self) -> bool {
+        false
+    }
+
     /// Returns true if a transaction may belong to several partitions: they are on one
     /// server.
     fn spreads_transactions(&self) -> bool {

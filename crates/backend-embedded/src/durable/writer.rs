@@ -390,8 +390,10 @@ fn write(
     content: &Content,
     room: &Room,
 ) -> Result<(), Error> {
-    let rows = take(shared, content)?;
+    let mut rows = take(shared, content)?;
     if !rows.is_empty() {
+        // Neighbours share pages: each is then made once, and not looked for row by row.
+        rows.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
         wait_for_room(shared, room, pages_of(&rows))?;
         database.write(&rows)?;
         content.state.lock().note_written(&rows);

@@ -46,6 +46,9 @@ use crate::error::{Error, Result};
 /// Operations that go to the store in one call. Larger chunks keep other
 /// callers waiting; in smaller ones the round trips would show.
 const CHUNK: usize = 256;
+/// The chunk of a store that [shares writes](drumline_backend::Store::shares_writes): each
+/// waits for the disk, so a batch of the usual size is one.
+const SHARED_CHUNK: usize = 1_000;
 
 /// The result of a create.
 #[derive(Clone, Debug)]
@@ -141,8 +144,12 @@ impl QueueManager {
             // known before anything behind it is created.
             OnFault::Stop => KeyedBy::Plan,
         };
+        let chunk_len = match self.store().shares_writes() {
+            true => SHARED_CHUNK,
+            false => CHUNK,
+        };
         while answers.len() < count {
-            let chunk: Vec<KeyedCreate> = list.by_ref().take(CHUNK).collect();
+            let chunk: Vec<KeyedCreate> = list.by_ref().take(chunk_len).collect();
             let planned = self
                 .plan(actor, chunk, on_fault, keyed_by, None, create_span)
                 .await;

@@ -62,8 +62,9 @@ pub(crate) async fn occupy(shared: Arc<Shared>, pending: Pending, slot: OwnedSem
         Taken::Unknown => None,
     };
     let mut in_a_row = 1;
+    let mut slot = Some(slot);
     while let Some((claimed, ticket)) = next {
-        let promoted = work(&shared, *claimed, ticket).await;
+        let promoted = work(&shared, *claimed, ticket, &mut slot).await;
         next = match promoted {
             // In a box: it is large, and seldom.
             Some(promoted) => Box::pin(go_on(&shared, promoted, in_a_row)).await,
@@ -108,10 +109,15 @@ async fn take(
     }
 }
 
-async fn work(shared: &Arc<Shared>, claimed: Claimed, ticket: Ticket) -> Option<Promoted> {
+async fn work(
+    shared: &Arc<Shared>,
+    claimed: Claimed,
+    ticket: Ticket,
+    slot: &mut Option<OwnedSemaphorePermit>,
+) -> Option<Promoted> {
     let name = &claimed.operation.body.message_name;
     if let Some(registered) = shared.handlers.find(name) {
-        execute(shared, registered, claimed, ticket).await
+        execute(shared, registered, claimed, ticket, slot).await
     } else {
         // The offer named another message than the record does, so no worker and
         // no manager of this service has written it.

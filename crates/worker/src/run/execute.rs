@@ -16,6 +16,7 @@ use std::time::Duration;
 use drumline_auth::Run;
 use drumline_backend::store::Promoted;
 use futures_util::FutureExt;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep_until};
 use tracing::Instrument;
 
@@ -41,11 +42,15 @@ const REPORT_EVERY: Duration = Duration::from_millis(250);
 
 /// Runs a claimed operation to its end. Returns the next operation of its chain
 /// if the end has made that operation runnable.
+///
+/// Gives the slot up once the handler has ended, if nothing of a chain is behind it and the
+/// store shares writes: the end and the next claim then wait for the disk together.
 pub(crate) async fn execute(
     shared: &Arc<Shared>,
     registered: &Registered,
     claimed: Claimed,
     ticket: Ticket,
+    slot: &mut Option<OwnedSemaphorePermit>,
 ) -> Option<Promoted> {
     let Claimed {
         operation,
@@ -98,6 +103,10 @@ pub(crate) async fn execute(
         return None;
     };
     ticket.ended(end.handler_succeeded());
+    let is_alone = execution.operation.header.rules.chain.is_none();
+    if is_alone && shared.backend.store.shares_writes() {
+        drop(slot.take());
+    }
     finish(shared, &execution, end, &report).await
 }
 

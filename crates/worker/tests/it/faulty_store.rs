@@ -16,7 +16,7 @@ use drumline_backend::store::{
 };
 use drumline_backend::{MemberId, Store};
 use drumline_protocol::message::Marker;
-use drumline_protocol::transition::EndClass;
+use drumline_protocol::transition::{EndClass, LockEffect};
 use drumline_protocol::{
     ActionId, BulkAction, ChainKey, CommitId, FailureKey, Fence, Mute, Operation, OperationId,
     Organization, Output, Partition, PartitionCount, Pause, QueueName, Report, ScopeKey, Timestamp,
@@ -39,6 +39,10 @@ pub(crate) struct FaultyStore {
     pub(crate) looks: AtomicU32,
     /// No commit is made.
     pub(crate) down: AtomicBool,
+    /// The store says that calls share writes.
+    pub(crate) shares_writes: AtomicBool,
+    /// Commits that release a lock are answered while this is true.
+    pub(crate) ends: watch::Sender<bool>,
     /// Reads of whole operations are answered while this is true.
     pub(crate) reads: watch::Sender<bool>,
     /// The number of commits that are made, and their answers lost.
@@ -63,6 +67,8 @@ impl FaultyStore {
             renewals: AtomicU32::new(0),
             looks: AtomicU32::new(0),
             down: AtomicBool::new(false),
+            shares_writes: AtomicBool::new(false),
+            ends: watch::Sender::new(true),
             reads: watch::Sender::new(true),
             lost_answers: AtomicU32::new(0),
             lost_creates: AtomicU32::new(0),
@@ -143,7 +149,13 @@ impl Store for FaultyStore {
             self.refused.fetch_add(1, Ordering::AcqRel);
             return Err(unavailable());
         }
+        let ends = |commit: &Commit| commit.effects.lock == LockEffect::Release;
+        let has_end = commits.iter().any(ends);
         let answers = self.store.commit(commits).await?;
+        if has_end {
+            let mut answered = self.ends.subscribe();
+            drop(answered.wait_for(|answered| *answered).await);
+        }
         is_kept(&self.lost_answers)
             .then_some(answers)
             .ok_or_else(unavailable)
@@ -155,6 +167,10 @@ impl Store for FaultyStore {
         commits: Vec<Commit>,
     ) -> Result<Transacted> {
         self.store.transact(creates, commits).await
+    }
+
+    fn shares_writes(&self) -> bool {
+        self.shares_writes.load(Ordering::Acquire)
     }
 
     async fn get(&self, ids: &[OperationId]) -> Result<Vec<Option<Operation>>> {

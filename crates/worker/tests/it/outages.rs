@@ -282,6 +282,34 @@ async fn a_worker_that_cannot_decide_gives_back_what_it_has() {
 }
 
 #[tokio::test]
+async fn a_slot_is_free_while_an_end_waits_for_a_disk() {
+    let (harness, faulty, backend) = faulty();
+    faulty.shares_writes.store(true, Ordering::Release);
+    faulty.ends.send_replace(false);
+    let (tell, mut hear) = mpsc::unbounded_channel();
+    let handler = move |_: Value, _: Context| {
+        tell.send(()).expect("heard");
+        async { Outcome::Done(None) }
+    };
+    let leases = LeaseStore::from(Arc::clone(&backend.store));
+    let builder = Harness::builder().concurrency(1).handler("X", handler);
+    let worker = builder.start(backend, leases).await.expect("it starts");
+    let mut ids = Vec::new();
+    for _ in 0..3 {
+        ids.push(harness.submit(draft("X")).await);
+    }
+    for _ in &ids {
+        let start = in_time("the next start", hear.recv()).await;
+        start.expect("the worker lives");
+    }
+    faulty.ends.send_replace(true);
+    for id in ids {
+        harness.completed(id).await;
+    }
+    worker.drain().await;
+}
+
+#[tokio::test]
 async fn a_marker_that_cannot_be_noted_at_once_is_noted_later() {
     let (harness, faulty, backend) = faulty();
     faulty.lost_markers.store(3, Ordering::Release);

@@ -24,6 +24,10 @@ const BOUNDS: Bounds = Bounds {
     in_flight: 2,
 };
 
+/// The batches under way of a store that [shares writes](Store::shares_writes): what comes
+/// while the disk is busy is to be in its next write, and not in the one after that.
+const SHARED_IN_FLIGHT: usize = 64;
+
 /// The time that a create waits for its batch. While the store is unavailable, a
 /// create would wait for all batches before it, each for as long as the store's
 /// timeout lasts. Alone, it waits for its own call only.
@@ -50,7 +54,15 @@ impl CreateBatcher {
         closing: CancellationToken,
     ) -> Self {
         let batches = tasks.clone();
-        let (batcher, run) = Batcher::new(BOUNDS, move |batch, permit| {
+        let in_flight = match store.shares_writes() {
+            true => SHARED_IN_FLIGHT,
+            false => BOUNDS.in_flight,
+        };
+        let bounds = Bounds {
+            in_flight,
+            ..BOUNDS
+        };
+        let (batcher, run) = Batcher::new(bounds, move |batch, permit| {
             let store = Arc::clone(&store);
             batches.spawn(async move {
                 create(&*store, batch).await;
