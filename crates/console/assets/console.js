@@ -1,5 +1,12 @@
 // The script of the console. The pages can be read, and every action done, without it.
 
+// Runs what nobody waits for when the page is on the screen: until then, the script holds
+// it up.
+function whenShown(work) {
+  if (document.hidden) setTimeout(work);
+  else requestAnimationFrame(() => setTimeout(work));
+}
+
 // A button beside each text that people copy.
 for (const text of document.querySelectorAll("[data-copy]")) {
   if (!navigator.clipboard) break;
@@ -28,9 +35,10 @@ function words(milliseconds) {
   return milliseconds > 0 ? `in ${span}` : `${span} ago`;
 }
 const times = [...document.querySelectorAll("time[datetime]")].filter((time) => / ago$|^in /.test(time.textContent));
-for (const time of times) {
-  time.title += `\n${new Date(time.dateTime).toLocaleString()}`;
-}
+// The words for a local time take longer than all else in this script.
+whenShown(() => {
+  for (const time of times) time.title += `\n${new Date(time.dateTime).toLocaleString()}`;
+});
 // The clock of the service, as far as the page tells, and not that of this machine.
 const made = Date.parse(document.body.dataset.now);
 const opened = performance.now();
@@ -277,7 +285,7 @@ if (bar && window.EventSource) {
     // A sign of life comes every ten seconds.
     if (source && !lost && heard && Date.now() - heard > 25000) gone("no word from the service.");
   }, 1000);
-  if (!document.hidden) connect();
+  whenShown(() => { if (!document.hidden && !source) connect(); });
 }
 
 // Keys for those who look often. They can be switched off, because people who dictate
