@@ -10,6 +10,9 @@ use crate::time::Moment;
 /// The outcomes of entries.
 const OUTCOMES: &[&str] = &["done", "denied", "refused", "failed", "leftOut"];
 
+/// The ids of an entry that are shown.
+const IDS: usize = 3;
+
 /// The conditions, as the address has them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AuditFilter {
@@ -95,6 +98,14 @@ pub struct AuditRow {
 }
 
 impl AuditRow {
+    /// The ids that are shown, and the number of the others in the entry. An id takes as
+    /// many bytes of a page as all else in an entry.
+    #[must_use]
+    pub fn shown(&self) -> (&[(Text, Option<String>)], usize) {
+        let shown = self.ids.get(..IDS).unwrap_or(&self.ids);
+        (shown, self.ids.len() - shown.len())
+    }
+
     /// The count in words; empty if there is none.
     #[must_use]
     pub fn counted(&self) -> String {
