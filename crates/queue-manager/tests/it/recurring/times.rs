@@ -7,7 +7,7 @@ use drumline_protocol::message::Source;
 use drumline_protocol::{OperationId, Status, Timestamp};
 use drumline_queue_manager::Maintenance;
 use serde_json::{Value, json};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
 use super::{A_WHILE, Fixture, MINUTE, occurrences};
@@ -107,17 +107,33 @@ async fn a_series_that_is_refused_holds_up_nothing_else() {
     Faults::set(&faults.transactions_are_refused, true);
     let series = json!({"messageName": "a", "recurrencePattern": "FREQ=YEARLY"});
     client.create(&series).await;
+    let mut created = Vec::new();
     for _ in 0..12 {
         let time = backend.store.now().saturating_add(A_WHILE);
         let body = json!({"messageName": "b", "postponeUntil": time.to_string()});
         let id = client.create(&body).await;
-        assert_eq!(listener.hear(2 * A_WHILE).await, [id]);
+        created.push(id);
+        // Nothing claims what is offered, so earlier ones are offered again meanwhile.
+        loop {
+            let heard = listener.hear(2 * A_WHILE).await;
+            assert!(!heard.is_empty(), "{id} is not offered");
+            if heard.contains(&id) {
+                break;
+            }
+        }
         let late = backend.store.now().since(time);
         assert!(late < Duration::from_millis(500), "{late:?} late");
     }
     Faults::set(&faults.transactions_are_refused, false);
-    let occurred = listener.hear(Duration::from_millis(500)).await;
-    assert_eq!(occurred.len(), 1, "the occurrence comes with the next look");
+    let begun = Instant::now();
+    loop {
+        let heard = listener.hear(Duration::from_millis(500)).await;
+        assert!(!heard.is_empty(), "the occurrence comes with the next look");
+        if heard.iter().any(|id| !created.contains(id)) {
+            break;
+        }
+    }
+    assert!(begun.elapsed() < Duration::from_millis(500));
     maintenance.stop().await;
 }
 
