@@ -8,6 +8,7 @@ use std::fmt;
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 #[cfg(test)]
 use std::sync::Arc;
@@ -122,10 +123,25 @@ pub(super) struct Reading {
 
 impl Reading {
     /// The value of a row.
+    ///
+    /// # Errors
+    /// When the file is closed, cannot be read, or has pages that were never written.
     pub(super) fn row(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
-        let row = self.table.get(key);
-        let row = row.map_err(|error| Error::database(&self.file, "read", error))?;
-        Ok(row.map(|row| row.value().to_vec()))
+        let read = || {
+            self.table
+                .get(key)
+                .map(|row| row.map(|row| row.value().to_vec()))
+        };
+        // redb takes a page that has rotted since the start for one of its own making.
+        let read = catch_unwind(AssertUnwindSafe(read));
+        let read = read.map_err(|_told| {
+            let file = self.file.display().to_string();
+            Error::damaged(&file, "a page is not one that was written")
+        })?;
+        read.map_err(|error| match error {
+            redb::StorageError::DatabaseClosed => Error::Closed,
+            error => Error::database(&self.file, "read", error),
+        })
     }
 }
 

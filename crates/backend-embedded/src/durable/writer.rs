@@ -230,10 +230,16 @@ impl Writer {
     /// When the disk cannot be read: nothing is written any more then, too.
     pub(crate) async fn bodies(&self) -> store::Result<Bodies> {
         let begun = Bodies::begin(&self.database).await;
-        begun.map_err(|error| match error {
+        begun.map_err(|error| self.unread(error))
+    }
+
+    /// The answer to a call whose data cannot be read, which ends the store, unless it is
+    /// closed.
+    pub(crate) fn unread(&self, error: Error) -> store::Error {
+        match error {
             Error::Closed => unavailable(&Arc::new(error)),
             error => self.fail(error),
-        })
+        }
     }
 
     /// Ends the store, which has found an error of the disk. Returns the answer to a call.
@@ -361,6 +367,10 @@ fn run(shared: &Shared, database: &Database, content: &Content, room: &Room) {
             let mut groups = shared.groups.lock();
             while !groups.is_awaited && !groups.is_closing && !groups.is_short {
                 shared.wake.wait(&mut groups);
+            }
+            if groups.end.is_some() {
+                // A read has found that the disk is not what was written.
+                return;
             }
             (groups.is_closing, std::mem::take(&mut groups.is_short))
         };

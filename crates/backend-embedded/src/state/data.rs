@@ -31,12 +31,18 @@ pub(super) struct KeptBody {
     sum: Option<u32>,
 }
 
-/// Prints the same with the data and without.
+/// Prints the same with the data and without: a checksum of them.
 impl std::fmt::Debug for KeptBody {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("KeptBody")
             .field("body", &self.read().without_data())
             .field("data_bytes", &self.data_bytes)
+            .field(
+                "sum",
+                &self
+                    .sum
+                    .unwrap_or_else(|| crc32fast::hash(self.encoded.bytes())),
+            )
             .finish()
     }
 }
@@ -143,5 +149,15 @@ impl State {
     #[must_use]
     pub(crate) fn sum_of_data(&self, id: OperationId) -> Option<u32> {
         self.record(id)?.body.sum()
+    }
+
+    /// Returns true if data may be on the disk alone.
+    pub(crate) const fn leaves_data(&self) -> bool {
+        self.touched.is_on
+    }
+
+    /// Returns true if there is an operation with this id.
+    pub(crate) fn has(&self, id: OperationId) -> bool {
+        self.record(id).is_some()
     }
 }

@@ -260,6 +260,7 @@ impl State {
             let mut hand_over = HandOver {
                 decoders,
                 batches: Vec::new(),
+                bytes: Vec::new(),
             };
             for row in rows.of_kind(STATE)? {
                 let (key, state) = row?;
@@ -391,11 +392,19 @@ struct OperationRows {
     outputs: Option<Vec<u8>>,
 }
 
+impl OperationRows {
+    fn bytes(&self) -> usize {
+        let parts = [&self.report, &self.outputs].into_iter().flatten();
+        let parts: usize = parts.map(Vec::len).sum();
+        self.state.len() + self.body.len() + parts
+    }
+}
+
 /// The most threads that partitions are shared among. One reads the rows, and keeps no more
 /// of them busy.
 const MOST_THREADS: usize = 4;
-/// The operations that are handed over at once.
-const BATCH: usize = 64;
+/// The bytes of rows that are handed over at once, or a little more.
+const BATCH: usize = 64 << 10;
 /// The batches that wait for a thread.
 const UNDER_WAY: usize = 16;
 
@@ -410,19 +419,27 @@ struct Decoder<'scope> {
 struct HandOver<'scope> {
     decoders: Vec<Decoder<'scope>>,
     batches: Vec<Vec<OperationRows>>,
+    /// The bytes of each next batch.
+    bytes: Vec<usize>,
 }
 
 impl HandOver<'_> {
     fn give(&mut self, rows: OperationRows) -> Result<(), Error> {
         let decoder = usize::from(rows.id.partition().get()) % self.decoders.len();
         self.batches.resize_with(self.decoders.len(), Vec::new);
+        self.bytes.resize(self.decoders.len(), 0);
         let Some(batch) = self.batches.get_mut(decoder) else {
             return Ok(());
         };
+        let Some(bytes) = self.bytes.get_mut(decoder) else {
+            return Ok(());
+        };
+        *bytes += rows.bytes();
         batch.push(rows);
-        if batch.len() < BATCH {
+        if *bytes < BATCH {
             return Ok(());
         }
+        *bytes = 0;
         let batch = std::mem::take(batch);
         match self.decoders.get(decoder).map(|it| it.send.send(batch)) {
             Some(Err(_)) => self.end_of(decoder),

@@ -10,6 +10,8 @@ use drumline_backend::store::{
     self, ALONG_BYTES, Committed, Created, Done, Page, Result, Transacted,
 };
 use drumline_protocol::{Body, Operation, OperationId};
+use tokio::runtime::{Handle, RuntimeFlavor};
+use tokio::task::block_in_place;
 
 use super::EmbeddedStore;
 use crate::durable::{Error, Pending};
@@ -42,7 +44,11 @@ impl<T: HasBodies> Lacking<T> {
     pub(super) fn new(mut answer: T, state: &State) -> Self {
         let mut sums = BTreeMap::new();
         let mut note = |id, _: &mut Body| {
-            sums.extend(state.sum_of_data(id).map(|sum| (id, sum)));
+            let Some(sum) = state.sum_of_data(id) else {
+                // Removed by a later part of the same call: the disk may have had its data.
+                return Ok(!state.leaves_data() || state.has(id));
+            };
+            sums.insert(id, sum);
             Ok(true)
         };
         // `note` has no errors.
@@ -59,6 +65,12 @@ impl EmbeddedStore {
             return Ok(answer);
         };
         let bodies = writer.bodies().await?;
+        // A read may wait for a slow disk, and others go on meanwhile.
+        let reading =
+            |read: &mut dyn FnMut() -> Result<()>| match Handle::current().runtime_flavor() {
+                RuntimeFlavor::MultiThread => block_in_place(read),
+                _ => read(),
+            };
         let mut bytes = 0;
         let mut fill = |id, body: &mut Body| {
             let Some(&sum) = sums.get(&id) else {
@@ -67,7 +79,7 @@ impl EmbeddedStore {
             if bytes > T::MOST_BYTES {
                 return Ok(false);
             }
-            if let Some(found) = bodies.read(id, sum).map_err(|error| writer.fail(error))? {
+            if let Some(found) = bodies.read(id, sum).map_err(|error| writer.unread(error))? {
                 bytes += found.data_bytes();
                 *body = found;
                 return Ok(true);
@@ -80,7 +92,7 @@ impl EmbeddedStore {
             }
             Ok(false)
         };
-        answer.fill(&mut fill)?;
+        reading(&mut || answer.fill(&mut fill))?;
         Ok(answer)
     }
 }

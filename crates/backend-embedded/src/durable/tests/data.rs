@@ -2,9 +2,13 @@
 //! that the whole suite and the walks read the disk, too.
 
 use drumline_backend::Ids;
-use drumline_backend::store::{Filter, NewOperation};
+use drumline_backend::apply_event::{Signature, apply_event, prepare_without_report};
+use drumline_backend::store::{
+    Created, Filter, Guard, IdempotencyKey, NewOperation, Reservation, Reserved, Transacted,
+};
 use drumline_protocol::operation::first_header;
-use drumline_protocol::{Body, OperationId, Partition, Rules, codec};
+use drumline_protocol::transition::Event;
+use drumline_protocol::{Author, Body, OperationId, Partition, Report, Rules, codec};
 use tokio::time::timeout;
 
 use super::*;
@@ -14,8 +18,12 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// An operation with so many bytes of data.
 fn with_data(ids: &Ids, bytes: usize) -> NewOperation {
+    in_partition(ids, Partition::new(3), bytes)
+}
+
+fn in_partition(ids: &Ids, partition: Partition, bytes: usize) -> NewOperation {
     let now = Timestamp::from_millis(1_795_000_000_000);
-    let id = ids.operation(now, Partition::new(3));
+    let id = ids.operation(now, partition);
     let mut body = Body::new("Import", now);
     body.data = Some(format!("\"{id}{}\"", "x".repeat(bytes)));
     NewOperation {
@@ -86,5 +94,62 @@ async fn data_that_are_not_those_that_were_written_end_the_store() {
         let failed = timeout(PATIENCE, store.failed()).await;
         let error = failed.expect("the process must end");
         assert!(error.is_damage(), "{error:?}");
+        // Nothing is written any more, however often it is tried.
+        for minor in 7..10 {
+            let noted = store.note_minor(minor).await;
+            noted.expect_err("the store has ended");
+        }
     }
+}
+
+/// A create finds an operation by its key, and the same transaction removes it.
+#[tokio::test]
+async fn an_operation_that_the_same_call_removes_is_not_answered_without_its_data() {
+    let store = Disk::new().open().expect("an empty disk");
+    let (ids, author) = (Ids::seeded(2), Author::worker("host"));
+    let keyed = |mut new: NewOperation| {
+        new.key = Some(Reservation {
+            key: IdempotencyKey([0; 16]),
+            reserved: Reserved {
+                id: new.id,
+                content: [1; 16],
+            },
+            keep: Duration::from_secs(3_600),
+        });
+        new
+    };
+    let place = IdempotencyKey([0; 16]).partition(store.partitions());
+    let first = keyed(in_partition(&ids, place, 2_000));
+    store.create(vec![first.clone()]).await.expect("room");
+    on_the_disk(&store).await;
+    assert!(are_on_the_disk(&store, std::slice::from_ref(&first)));
+    let summary = async || {
+        let found = store.summaries(&[first.id]).await.expect("it answers");
+        found.into_iter().flatten().next().expect("it is there")
+    };
+    let signature = Signature::new(&ids, &author);
+    let (header, report) = (summary().await.header, Report::default());
+    let cancel = Event::Cancel;
+    let canceled = apply_event(
+        &store,
+        signature,
+        first.id,
+        header,
+        cancel,
+        Guard::None,
+        &report,
+    );
+    canceled.await.expect("it is Completed now");
+    let delete = prepare_without_report(&store, signature, &summary().await, Event::Delete);
+    let mut again = keyed(in_partition(&ids, place, 2_000));
+    // Another request with the key.
+    again.header.commit = CommitId(2);
+    let done = store.transact(vec![again], vec![delete.expect("it may")]);
+    let Transacted::Done { created, .. } = done.await.expect("it is made") else {
+        panic!("it is refused");
+    };
+    assert!(
+        matches!(created.as_slice(), [Created::Unreadable(_)]),
+        "{created:?}"
+    );
 }
