@@ -10,14 +10,17 @@
 //! filter can select: the indexes of some states, or the further index of one
 //! of its values ([`source`]).
 //!
-//! Each round reads some ids of every partition in one round trip. A set with
-//! more ids is known down to its last read id only. The youngest of those last
-//! ids is the frontier: below it nothing is certain yet, and the next round
-//! starts there. Headers, and the keys in front of them, decide most
-//! conditions; a body is read where they leave a doubt. One call looks at a
+//! Each round reads some ids of partitions in one round trip, at first of all of
+//! them. A set with more ids is known down to its last read id only. The youngest
+//! of those last ids is the frontier: below it nothing is certain yet, and the next
+//! round reads on in the partitions that have come to their end ([`lanes`]). Headers,
+//! and the keys in front of them, decide most conditions; a body is read where they
+//! leave a doubt, or at once where they could decide nothing. One call looks at a
 //! bounded number of headers and reads a bounded number of bytes, so that a
 //! search for a rare value cannot block the server.
 
+mod lanes;
+mod settled;
 mod source;
 
 use std::future::Future;
@@ -26,18 +29,23 @@ use std::time::Duration;
 use drumline_backend::store::{ANSWER_BYTES, Error, Filter, Page, Result, Summary};
 use drumline_protocol::{IndexKey, IndexKind, Operation, OperationId, Timestamp};
 
+use self::lanes::Lanes;
+pub(super) use self::settled::Settled;
 pub(super) use self::source::Source;
 use super::RedisStore;
 use super::read::Head;
 use crate::keys::PartitionKeys;
-use crate::record::{self, read_ids};
-use crate::reply::{self, Parts};
+use crate::record;
+use crate::reply;
 
 /// The most headers that one call looks at: some ten milliseconds' worth.
 const LOOKS: usize = 2_048;
 /// The bytes of bodies and reports after which a page ends: a caller wants to see
 /// a page within a second, over a slow network, too.
 const BYTES: usize = 2 * ANSWER_BYTES;
+/// The ids that are passed over as settled and cost as much as the look at a header:
+/// an id is read with many others, and a header is a command of its own.
+const SETTLED_OF_LOOK: usize = 16;
 /// The fewest and most ids that a round reads of each set, and headers in one
 /// round trip: a filter may drop many, and there are several sets in each of
 /// some dozen partitions.
@@ -53,14 +61,14 @@ pub(super) struct Round {
     pub(super) ids: Vec<OperationId>,
     /// The id below which there may be more; `None` if there are no more.
     pub(super) frontier: Option<OperationId>,
-    /// The indexes that must not be read now.
-    unread: Vec<IndexKind>,
 }
 
 /// The shape in which a page has its operations.
 pub(super) trait Listed: Sized + Send {
     /// The bytes of bodies and reports after which a page ends.
     const MOST_BYTES: usize;
+    /// True if an operation in this shape is hardly more to read than its header.
+    const IS_SHORT: bool;
 
     fn read(
         store: &RedisStore,
@@ -72,6 +80,7 @@ pub(super) trait Listed: Sized + Send {
 
 impl Listed for Operation {
     const MOST_BYTES: usize = BYTES;
+    const IS_SHORT: bool = false;
 
     async fn read(store: &RedisStore, ids: &[OperationId]) -> Result<Vec<Option<Self>>> {
         store.get_all(ids).await
@@ -84,6 +93,7 @@ impl Listed for Operation {
 
 impl Listed for Summary {
     const MOST_BYTES: usize = usize::MAX;
+    const IS_SHORT: bool = true;
 
     async fn read(store: &RedisStore, ids: &[OperationId]) -> Result<Vec<Option<Self>>> {
         store.all_summaries(ids).await
@@ -114,19 +124,34 @@ impl RedisStore {
         let mut width = limit.saturating_add(1).clamp(FEWEST, MOST);
         let mut start = before;
         let (mut looks, mut bytes) = (0_usize, 0_usize);
+        let mut lanes = self.lanes(filter, source, start);
+        lanes.expect(limit.saturating_add(1));
+        let for_holders = filter.holding == Some(true);
         loop {
-            let round = self.round(filter, source, start, width).await?;
-            if source.is_in(&round.unread) {
-                keys.retain(|key| !round.unread.contains(&key.kind));
+            let unread = self.read_lanes(filter, source, &mut lanes).await?;
+            if source.is_in(&unread) {
+                keys.retain(|key| !unread.contains(&key.kind));
                 source = self.source(filter, &keys).await?;
+                lanes = self.lanes(filter, source, start);
                 continue;
             }
-            let mut ids = round.ids.as_slice();
+            let frontier = lanes.frontier();
+            let mut found = lanes.take(frontier);
+            let passed_over = if for_holders {
+                self.settled.remove_from(&mut found)
+            } else {
+                0
+            };
+            let mut ids = found.as_slice();
             while !ids.is_empty() && looks < LOOKS && page.operations.len() < limit {
                 let (chunk, rest) = ids.split_at(ids.len().min(width).min(LOOKS - looks));
                 ids = rest;
                 looks += chunk.len();
-                let mut candidates = self.candidates(filter, &keys, chunk).await?;
+                let mut candidates = if T::IS_SHORT && source.decides(filter, &keys) {
+                    chunk.iter().map(|id| (*id, 0)).collect()
+                } else {
+                    self.candidates(filter, &keys, chunk).await?
+                };
                 while !candidates.is_empty() {
                     let room = limit - page.operations.len();
                     let most_bytes = T::MOST_BYTES.saturating_sub(bytes);
@@ -151,8 +176,9 @@ impl RedisStore {
                 start = chunk.last().copied();
                 width = MOST;
             }
+            looks += passed_over.div_ceil(SETTLED_OF_LOOK);
             let is_over = looks >= LOOKS || page.operations.len() == limit;
-            match round.frontier {
+            match frontier {
                 _ if !ids.is_empty() => page.next = start,
                 Some(frontier) if is_over => page.next = Some(frontier),
                 Some(frontier) => {
@@ -188,6 +214,11 @@ impl RedisStore {
         ids: &[OperationId],
     ) -> Result<Vec<Candidate>> {
         let (heads, unread) = self.heads(ids).await?;
+        if filter.holding == Some(true) {
+            let heads = ids.iter().zip(&heads);
+            self.settled
+                .note(heads.filter_map(|(id, head)| Some((*id, &head.as_ref()?.header))));
+        }
         let found = ids.iter().zip(heads);
         let candidate = |(id, head): (&OperationId, Option<Head>)| {
             let head = head?;
@@ -209,42 +240,46 @@ impl RedisStore {
         start: Option<OperationId>,
         of_each: usize,
     ) -> Result<Round> {
-        let newest = match (start, filter.latest()) {
-            (Some(id), _) => id.as_bytes().to_vec(),
-            (None, Some(time)) => newest(time),
-            (None, None) => Vec::new(),
-        };
+        let mut lanes = self.lanes(filter, source, start);
+        lanes.expect(of_each);
+        self.read_lanes(filter, source, &mut lanes).await?;
+        let frontier = lanes.frontier();
+        Ok(Round {
+            ids: lanes.take(frontier),
+            frontier,
+        })
+    }
+
+    /// The partitions that a listing goes through, from an id downwards.
+    fn lanes(&self, filter: &Filter, source: Source, start: Option<OperationId>) -> Lanes<'_> {
+        Lanes::new(self.partitions_of(filter), start, source.own(filter))
+    }
+
+    /// Reads on in those partitions that have come to their end. Returns the indexes that
+    /// must not be read now.
+    async fn read_lanes(
+        &self,
+        filter: &Filter,
+        source: Source,
+        lanes: &mut Lanes<'_>,
+    ) -> Result<Vec<IndexKind>> {
+        let newest = filter.latest().map(newest).unwrap_or_default();
         let oldest = filter.created_after.map(oldest).unwrap_or_default();
         let mut commands = redis::pipe();
-        for keys in self.partitions_of(filter) {
-            commands.add_command(source.newest(filter, keys, &newest, &oldest, of_each));
+        for lane in lanes.short() {
+            let from = lane
+                .floor()
+                .map_or_else(|| newest.clone(), |id| id.as_bytes().to_vec());
+            commands.add_command(source.newest(filter, lane.keys(), &from, &oldest, lane.wants()));
         }
         // After the entries: an index is in this set before it loses one.
         commands.cmd("SMEMBERS").arg(self.keys.unread_indexes());
-        let mut ids: Vec<OperationId> = source.own(filter).into_iter().collect();
-        let mut frontier = None;
         let mut answers = self.link.run("list", &commands).await?;
         let unread = record::read_kinds(answers.pop().ok_or_else(reply::unexpected)?)?;
-        for answer in answers {
-            let mut parts = Parts::of(answer)?;
-            // All locked ids, wherever the page starts: they are few.
-            ids.extend(read_ids(&parts.bytes()?));
-            while parts.len() > 0 {
-                let found = read_ids(&parts.bytes()?);
-                if found.len() == of_each {
-                    frontier = frontier.max(found.last().copied());
-                }
-                ids.extend(found);
-            }
+        for (lane, answer) in lanes.short().zip(answers) {
+            lane.read(answer)?;
         }
-        ids.retain(|id| start.is_none_or(|start| *id < start) && Some(*id) >= frontier);
-        ids.sort_unstable_by(|a, b| b.cmp(a));
-        ids.dedup();
-        Ok(Round {
-            ids,
-            frontier,
-            unread,
-        })
+        Ok(unread)
     }
 
     /// Returns the partitions of a filter: a chain is in one, all else in any.

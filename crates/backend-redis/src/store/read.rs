@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use drumline_backend::store::{Counts, Error, Result, Summary};
 use drumline_protocol::{Header, IndexKey, IndexKind, Operation, OperationId, State};
+use futures_util::future::try_join_all;
 use redis::{Pipeline, Value};
 
 use super::RedisStore;
@@ -203,14 +204,15 @@ impl RedisStore {
 
     /// Reads operations without their data and reports.
     pub(super) async fn all_summaries(&self, ids: &[OperationId]) -> Result<Vec<Option<Summary>>> {
-        let mut found = Vec::with_capacity(ids.len());
-        for some in ids.chunks(AT_ONCE) {
-            for (id, record) in some.iter().zip(self.records_of(some).await?) {
-                let summary = record.map(|record| record::summary(*id, &record));
-                found.push(summary.transpose()?);
-            }
-        }
-        Ok(found)
+        let records = ids.chunks(AT_ONCE).map(|some| self.records_of(some));
+        let records = try_join_all(records).await?.into_iter().flatten();
+        let found = ids.iter().zip(records);
+        let summary = |(id, record): (&OperationId, Option<Vec<u8>>)| {
+            record
+                .map(|record| record::summary(*id, &record))
+                .transpose()
+        };
+        found.map(summary).collect()
     }
 
     /// Reads records, without their parts that are in keys of their own.

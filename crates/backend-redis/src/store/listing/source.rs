@@ -53,6 +53,32 @@ impl Source {
         }
     }
 
+    /// Returns true if headers say no more about the operations of this source than the
+    /// source itself: after the headers, the bodies of nearly all would be read.
+    pub(super) fn decides(self, filter: &Filter, keys: &[IndexKey]) -> bool {
+        let Filter {
+            operation_type,
+            completed_before,
+            holding,
+            waits_without_time,
+            failure,
+            state,
+            status,
+            ..
+        } = filter;
+        let has_other_conditions = operation_type.is_some()
+            || completed_before.is_some()
+            || holding.is_some()
+            || waits_without_time.is_some()
+            || failure.is_some();
+        let of_all = state.is_none() && status.is_none();
+        !has_other_conditions
+            && match self {
+                Self::States => keys.is_empty() && filter.chain.is_none() && status.is_none(),
+                Self::Key(key) => keys == [key] && (of_all || is_by_status(key.kind)),
+            }
+    }
+
     /// Returns true if it is the index of one of these kinds.
     pub(super) fn is_in(self, kinds: &[IndexKind]) -> bool {
         match self {
