@@ -14,6 +14,9 @@ use crate::error::{Error, Result};
 /// Operations that are asked for at once for a page. The store gives fewer if they
 /// are large.
 const CHUNK: usize = 64;
+/// Summaries that are read at once: they are small, and a call goes through all
+/// partitions of the store.
+const SUMMARIES: usize = 256;
 /// The time that a page may be searched for before it is answered as it is,
 /// with the cursor to go on at.
 const SEARCH: Duration = Duration::from_millis(500);
@@ -236,7 +239,7 @@ impl QueueManager {
             next: query.cursor,
         };
         loop {
-            let wanted = CHUNK.min(limit - listing.operations.len());
+            let wanted = SUMMARIES.min(limit - listing.operations.len());
             let (store, from) = (self.store(), listing.next);
             let page = store.list_summaries(&query.filter, from, wanted).await?;
             listing.operations.extend(page.operations);

@@ -1,5 +1,7 @@
 //! `/`: the state of the service in one sentence, and what it is made of.
 
+use std::pin::pin;
+
 use axum::extract::State;
 use axum::response::Html;
 use drumline_backend::membership::{Member, Role};
@@ -23,16 +25,28 @@ pub(super) async fn now(State(manager): State<QueueManager>, seen: Seen) -> Answ
 
 /// Looks at everything that the first page shows.
 async fn look(manager: &QueueManager, seen: &Seen) -> Result<NowPage> {
+    let mut hour = pin!(pulse::last_hour(manager, seen));
+    let mut read = None;
+    let state = {
+        let mut state = pin!(manager.now_state(&seen.actor, seen.sight()));
+        loop {
+            tokio::select! {
+                state = &mut state => break state?,
+                hour = &mut hour, if read.is_none() => read = Some(hour),
+            }
+        }
+    };
     let NowState {
         findings,
         counts,
         members,
         own,
-    } = manager.now_state(&seen.actor, seen.sight()).await?;
-    // Without counts the store does not answer, and the page says so.
-    let hour = match counts {
-        Some(_) => pulse::last_hour(manager, seen).await?,
-        None => None,
+    } = state;
+    // Without counts the store does not answer, and the page says so at once.
+    let hour = match (counts, read) {
+        (None, _) => None,
+        (Some(_), Some(read)) => read?,
+        (Some(_), None) => hour.await?,
     };
     let mut page = NowPage {
         frame: seen.frame("Now", Section::Now),

@@ -88,11 +88,11 @@ pub(super) async fn tokens(
     };
     let sheets = match token {
         "" => {
-            let pauses = manager.pauses(&seen.actor).await?;
-            vec![
-                holding(&manager, &seen).await?,
-                waiting_tokens(&manager, &seen, &pairs, &pauses).await?,
-            ]
+            let (holding, waiting) = tokio::join!(
+                holding(&manager, &seen),
+                waiting_tokens(&manager, &seen, &pairs),
+            );
+            vec![holding?, waiting?]
         }
         token => vec![of_token(&manager, &seen, token).await?],
     };
@@ -161,7 +161,6 @@ async fn waiting_tokens(
     manager: &QueueManager,
     seen: &Seen,
     pairs: &[(String, String)],
-    pauses: &[Pause],
 ) -> Result<Sheet> {
     let filter = Filter {
         state: Some(Stage::Ready),
@@ -169,7 +168,11 @@ async fn waiting_tokens(
     };
     // An address with another cursor than a page gives begins at the newest.
     let cursor: Option<OperationId> = value(pairs, "cursor").parse().ok();
-    let found = look(manager, seen, filter, cursor).await?;
+    let (pauses, found) = tokio::join!(
+        manager.pauses(&seen.actor),
+        look(manager, seen, filter, cursor),
+    );
+    let (pauses, found) = (pauses?, found?);
     let order = Order::of(pairs);
     let mut lines = lines(manager, &found.operations).await?;
     match order {
@@ -208,7 +211,7 @@ async fn waiting_tokens(
     Ok(Sheet {
         title: "Tokens that wait",
         columns,
-        rows: lines.iter().map(|line| row(line, seen, pauses)).collect(),
+        rows: lines.iter().map(|line| row(line, seen, &pauses)).collect(),
         empty: "No operation with a token waits.",
         intro: vec![extent],
         orders: orders.into(),
