@@ -12,6 +12,7 @@ mod actor;
 mod attempts;
 mod audit;
 mod bulk;
+mod commit_batcher;
 mod completion_feed;
 mod control;
 mod create;
@@ -86,6 +87,7 @@ pub(crate) use completion_feed::{Completions, Subscriber};
 pub(crate) use create::stored_as;
 pub(crate) use run_again_page::{RunAgainStep, is_over_soon};
 
+use commit_batcher::CommitBatcher;
 use completion_feed::CompletionFeed;
 use create::CreateBatcher;
 use dispatcher_handle::DispatcherHandle;
@@ -125,6 +127,8 @@ struct Shared {
     member: MemberId,
     started_on: Timestamp,
     creates: CreateBatcher,
+    /// The commits of actions on many operations.
+    commits: CommitBatcher,
     dispatcher: DispatcherHandle,
     partitions: Partitions,
     noted_queues: NotedQueues,
@@ -219,6 +223,7 @@ impl QueueManager {
             readings: Readings::default(),
             frozen: Mutex::default(),
             creates: CreateBatcher::start(store(), &critical, &tasks, closing.clone()),
+            commits: CommitBatcher::start(store(), &critical, &tasks, closing.clone()),
             completions: CompletionFeed::start(store(), &critical, &tasks, closing.clone()),
             dispatcher: DispatcherHandle::start(&backend, &critical, &tasks),
             member: ids.member(),

@@ -17,15 +17,16 @@ use futures_util::stream::{self, StreamExt};
 use tokio::time::{Duration, Instant};
 
 use super::actions::more_than;
-use super::bulk::{BulkAct, BulkRefusal, CHUNK, SHARE};
+use super::bulk::{BulkAct, BulkRefusal, SHARE};
 use super::{Bulk, QueueManager, selection};
 use crate::error::{Error, Result};
 
 /// The time for which operations are looked for, and the time for which they are
 /// changed. A page is short, so that an abort is seen soon.
 const LONGEST: Duration = Duration::from_millis(250);
-/// Operations that are changed at the same time: enough to hide the round trips.
-const AT_ONCE: usize = 64;
+/// Operations that are changed at the same time: some calls to the store, each with the
+/// commits of many.
+const AT_ONCE: usize = 128;
 
 /// A page that was planned.
 #[derive(Debug)]
@@ -123,7 +124,7 @@ impl QueueManager {
         let mut selected = Vec::new();
         let mut cursor = bulk.cursor;
         loop {
-            let room = CHUNK.min(limit - selected.len());
+            let room = limit - selected.len();
             let page = self
                 .store()
                 .list_summaries(&bulk.filter, cursor, room)

@@ -10,7 +10,7 @@
 
 use drumline_api::Control;
 use drumline_backend::apply_event::{
-    Applied, apply_chosen_event_to_summary, apply_event_to_summary, prepare_without_report,
+    Applied, apply_chosen_event_to_summary, prepare_without_report,
 };
 use drumline_backend::store::{Filter, Guard, Summary};
 use drumline_protocol::transition::is_already;
@@ -19,8 +19,8 @@ use futures_util::stream::{self, StreamExt};
 use tokio::time::{Duration, Instant};
 
 use super::QueueManager;
+use super::commit_batcher::OfMany;
 use super::control::event_of;
-use super::idempotency::Removal;
 use crate::error::{Error, Result};
 
 /// Operations that one call selects at most.
@@ -247,7 +247,8 @@ impl QueueManager {
         author: &Author,
     ) -> Result<()> {
         let (by, id) = (self.signature(author), operation.id);
-        let target = Removal {
+        let target = OfMany {
+            batcher: &self.shared.commits,
             store: self.store(),
             // It counts for a commit that removes.
             remember: self.remembered(&operation.body),
@@ -259,8 +260,8 @@ impl QueueManager {
         if act == BulkAct::Act(Control::Cancel) && matches!(applied, Applied::NotHead) {
             // The operation is not the head, so its end does not hold the
             // token.
-            let (store, event) = (self.store(), Event::Discard);
-            applied = apply_event_to_summary(store, by, &operation, event, none).await?;
+            let discard = |_: &Header| Result::<_, Error>::Ok(Event::Discard);
+            applied = apply_chosen_event_to_summary(&target, by, &operation, discard, none).await?;
         }
         if matches!(applied, Applied::Refused(_)) {
             let now = self.store().summaries(&[id]).await?.pop().flatten();

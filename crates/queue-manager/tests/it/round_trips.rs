@@ -129,3 +129,27 @@ async fn a_list_and_its_keys_are_stored_at_once() {
     batch("ExecuteTransaction").await;
     assert_eq!(faults.take_calls(), ["reserve", "get"], "all are known");
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_commits_of_an_action_on_many_share_their_round_trips() {
+    const COUNT: usize = 60;
+    let (backend, faults) = faulty(&backend());
+    let manager = manager(&backend);
+    let client = Client::of(&manager);
+    for number in 0..COUNT {
+        // Half of them behind others of their token, which takes a second commit.
+        let body = match number % 2 {
+            0 => json!({"messageName": "a", "dependencyToken": "t"}),
+            _ => json!({"messageName": "a"}),
+        };
+        client.create(&body).await;
+    }
+    faults.take_calls();
+    let answer = client
+        .post("/v1/operations/cancel?state=Ready", &json!({}))
+        .await;
+    assert_eq!(answer.json["done"], COUNT, "{answer:?}");
+    let calls = faults.take_calls();
+    let commits = calls.iter().filter(|call| **call == "commit").count();
+    assert!((1..=COUNT / 2).contains(&commits), "{calls:?}");
+}
