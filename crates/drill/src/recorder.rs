@@ -122,7 +122,11 @@ impl Recorder {
             trace: trace_id(&context.trace().traceparent),
             at_ns: now_ns(),
         };
-        let mut run = Run::begin(Arc::clone(&self), entry).map_err(failed)?;
+        let resource = match context.dependency_token() {
+            Some(token) => format!("token {token}"),
+            None => entry.id.clone(),
+        };
+        let mut run = Run::begin(Arc::clone(&self), entry, resource).map_err(failed)?;
         let mut sink = match self.sink {
             Some(address) => Some(SinkConnection::open(address).await.map_err(failed)?),
             None => None,
@@ -169,15 +173,18 @@ impl Drop for Recorder {
 struct Run {
     recorder: Arc<Recorder>,
     entry: Entry,
+    /// The resource of the sink that it writes to.
+    resource: String,
     has_written_last: bool,
 }
 
 impl Run {
-    fn begin(recorder: Arc<Recorder>, entry: Entry) -> Result<Self> {
+    fn begin(recorder: Arc<Recorder>, entry: Entry, resource: String) -> Result<Self> {
         recorder.journal.append(&Line::Run(entry.clone()))?;
         Ok(Self {
             recorder,
             entry,
+            resource,
             has_written_last: false,
         })
     }
@@ -193,6 +200,7 @@ impl Run {
 
     fn wish(&self) -> Wish {
         Wish {
+            resource: self.resource.clone(),
             token: self.entry.token,
             index: self.entry.index,
             id: self.entry.id.clone(),

@@ -23,8 +23,10 @@ const LAST: Duration = Duration::from_millis(500);
 /// A write that a handler asks for.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Wish {
-    /// The resource that is written to: the token of the operation, as a number. An operation
-    /// without a token has a number of its own.
+    /// The resource that is written to: the dependency token of the operation, or without
+    /// one the operation itself.
+    pub resource: String,
+    /// The token of the operation, as a number.
     pub token: usize,
     /// The place of the operation in the token.
     pub index: usize,
@@ -81,10 +83,11 @@ impl Sink {
     }
 }
 
-/// The greatest fence of each token, and the journal.
+/// The greatest fence of each resource and of each token, and the journal.
 #[derive(Debug)]
 struct Book {
     journal: Journal,
+    of_resources: HashMap<String, u64>,
     fences: HashMap<usize, u64>,
     number: u64,
     refused: u64,
@@ -94,6 +97,7 @@ impl Book {
     fn new(journal: Journal) -> Self {
         Self {
             journal,
+            of_resources: HashMap::new(),
             fences: HashMap::new(),
             number: 0,
             refused: 0,
@@ -102,9 +106,11 @@ impl Book {
 
     /// Decides about a write. The decision is in the journal before it is answered.
     fn decide(&mut self, wish: Wish) -> Result<bool> {
-        let greatest = self.fences.entry(wish.token).or_default();
+        let greatest = self.of_resources.entry(wish.resource).or_default();
         let accepted = wish.fence >= *greatest;
         *greatest = wish.fence.max(*greatest);
+        let of_token = self.fences.entry(wish.token).or_default();
+        *of_token = wish.fence.max(*of_token);
         self.number += 1;
         let line = Line::Write(SinkWrite {
             number: self.number,
@@ -211,6 +217,7 @@ mod tests {
         let mut old = SinkConnection::open(sink.address()).await.unwrap();
         let mut new = SinkConnection::open(sink.address()).await.unwrap();
         let wish = |token: usize, fence| Wish {
+            resource: token.to_string(),
             token,
             index: 0,
             id: "a".to_owned(),
