@@ -49,7 +49,7 @@ pub enum Created {
 }
 
 /// An idempotency key as the store knows it: a hash of the key and of the
-/// organization. The first four bytes alone choose the partition.
+/// organization. The first eight bytes choose the partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct IdempotencyKey(pub [u8; 16]);
 
@@ -57,8 +57,8 @@ impl IdempotencyKey {
     /// The partition that keeps the reservation.
     #[must_use]
     pub const fn partition(&self, count: PartitionCount) -> Partition {
-        let [a, b, c, d, ..] = self.0;
-        count.of_hash(u64::from_be_bytes([0, 0, 0, 0, a, b, c, d]))
+        let [a, b, c, d, e, f, g, h, ..] = self.0;
+        count.of_hash(u64::from_be_bytes([a, b, c, d, e, f, g, h]))
     }
 }
 
