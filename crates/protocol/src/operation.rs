@@ -16,7 +16,7 @@ use crate::id::{CommitId, OperationId};
 use crate::kind::OperationType;
 use crate::limits;
 use crate::retry::RetryPolicy;
-use crate::status::Status;
+use crate::status::{State, Status};
 use crate::time::Timestamp;
 use crate::token::{ChainKey, DependencyToken, Organization, QueueName};
 
@@ -94,6 +94,13 @@ impl Header {
     #[must_use]
     pub const fn waits_without_time(&self) -> bool {
         matches!(self.status, Status::Waiting) && self.postpone_until.is_none() && !self.is_series()
+    }
+
+    /// Returns true if it is Completed and does not hold its chain. No event changes it any
+    /// more, but for its removal.
+    #[must_use]
+    pub const fn is_settled(&self) -> bool {
+        matches!(self.status.state(), State::Completed) && !self.holding
     }
 
     /// Returns true if it is a series, which never runs itself; its occurrences

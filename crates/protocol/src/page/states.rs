@@ -254,6 +254,24 @@ mod tests {
     }
 
     #[test]
+    fn a_settled_operation_is_removed_and_nothing_else_happens_to_it() {
+        let mut settled = 0;
+        for status in samples::statuses() {
+            let mut headers = samples::headers(status);
+            headers.extend(samples::series(status));
+            headers.extend(samples::holding(status));
+            headers.retain(Header::is_settled);
+            settled += headers.len();
+            for event in samples::events() {
+                for transition in transitions(&headers, &event) {
+                    assert!(transition.effects.remove, "{status:?}, {}", event.name());
+                }
+            }
+        }
+        assert!(settled >= 3, "one of each end");
+    }
+
+    #[test]
     fn the_arrows_are_those_of_the_tables() {
         let arrows = arrows();
         for arrow in [

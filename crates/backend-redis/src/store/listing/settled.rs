@@ -1,14 +1,14 @@
 //! Operations that have ended and do not hold their chain.
 //!
 //! No index has those that hold it. They are looked for among all that failed or were
-//! canceled, and most of these do not hold. An operation holds from its end on, until a
-//! person lets its chain go on, and never again. So the header of one that does not is
-//! read once, and its id is passed over from then on: a further look costs the ids alone.
+//! canceled, and most of these do not hold, and never will ([`Header::is_settled`]). So the
+//! header of such a one is read once, and its id is passed over from then on: a further look
+//! costs the ids alone.
 
 use std::collections::HashSet;
 use std::time::Duration;
 
-use drumline_protocol::{Header, OperationId, State};
+use drumline_protocol::{Header, OperationId};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
@@ -34,14 +34,12 @@ struct Known {
 impl Settled {
     /// Notes those among some operations that have ended and do not hold their chain.
     pub(super) fn note<'a>(&self, headers: impl Iterator<Item = (OperationId, &'a Header)>) {
-        let is_settled =
-            |header: &Header| header.status.state() == State::Completed && !header.holding;
         let mut known = self.known.lock();
         for (id, header) in headers {
             if known.ids.len() >= REMEMBERED {
                 return;
             }
-            if is_settled(header) {
+            if header.is_settled() {
                 known.since.get_or_insert_with(Instant::now);
                 known.ids.insert(id);
             }
