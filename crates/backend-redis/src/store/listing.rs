@@ -13,13 +13,13 @@
 //! Each round reads some ids of partitions in one round trip, at first of all of
 //! them. A set with more ids is known down to its last read id only. The youngest
 //! of those last ids is the frontier: below it nothing is certain yet, and the next
-//! round reads on in the partitions that have come to their end ([`lanes`]). Headers,
+//! round reads on in the partitions that have come to their end ([`merge`]). Headers,
 //! and the keys in front of them, decide most conditions; a body is read where they
 //! leave a doubt, or at once where they could decide nothing. One call looks at a
 //! bounded number of headers and reads a bounded number of bytes, so that a
 //! search for a rare value cannot block the server.
 
-mod lanes;
+mod merge;
 mod settled;
 mod source;
 
@@ -29,7 +29,7 @@ use std::time::Duration;
 use drumline_backend::store::{ANSWER_BYTES, Error, Filter, Page, Result, Summary};
 use drumline_protocol::{IndexKey, IndexKind, Operation, OperationId, Timestamp};
 
-use self::lanes::Lanes;
+use self::merge::Merge;
 pub(super) use self::settled::Settled;
 pub(super) use self::source::Source;
 use super::RedisStore;
@@ -124,19 +124,19 @@ impl RedisStore {
         let mut width = limit.saturating_add(1).clamp(FEWEST, MOST);
         let mut start = before;
         let (mut looks, mut bytes) = (0_usize, 0_usize);
-        let mut lanes = self.lanes(filter, source, start);
-        lanes.expect(limit.saturating_add(1));
+        let mut merge = self.merge(filter, source, start);
+        merge.expect(limit.saturating_add(1));
         let for_holders = filter.holding == Some(true);
         loop {
-            let unread = self.read_lanes(filter, source, &mut lanes).await?;
+            let unread = self.read_ways(filter, source, &mut merge).await?;
             if source.is_in(&unread) {
                 keys.retain(|key| !unread.contains(&key.kind));
                 source = self.source(filter, &keys).await?;
-                lanes = self.lanes(filter, source, start);
+                merge = self.merge(filter, source, start);
                 continue;
             }
-            let frontier = lanes.frontier();
-            let mut found = lanes.take(frontier);
+            let frontier = merge.frontier();
+            let mut found = merge.take(frontier);
             let passed_over = if for_holders {
                 self.settled.remove_from(&mut found)
             } else {
@@ -240,44 +240,44 @@ impl RedisStore {
         start: Option<OperationId>,
         of_each: usize,
     ) -> Result<Round> {
-        let mut lanes = self.lanes(filter, source, start);
-        lanes.expect(of_each);
-        self.read_lanes(filter, source, &mut lanes).await?;
-        let frontier = lanes.frontier();
+        let mut merge = self.merge(filter, source, start);
+        merge.expect(of_each);
+        self.read_ways(filter, source, &mut merge).await?;
+        let frontier = merge.frontier();
         Ok(Round {
-            ids: lanes.take(frontier),
+            ids: merge.take(frontier),
             frontier,
         })
     }
 
     /// The partitions that a listing goes through, from an id downwards.
-    fn lanes(&self, filter: &Filter, source: Source, start: Option<OperationId>) -> Lanes<'_> {
-        Lanes::new(self.partitions_of(filter), start, source.own(filter))
+    fn merge(&self, filter: &Filter, source: Source, start: Option<OperationId>) -> Merge<'_> {
+        Merge::new(self.partitions_of(filter), start, source.own(filter))
     }
 
     /// Reads on in those partitions that have come to their end. Returns the indexes that
     /// must not be read now.
-    async fn read_lanes(
+    async fn read_ways(
         &self,
         filter: &Filter,
         source: Source,
-        lanes: &mut Lanes<'_>,
+        merge: &mut Merge<'_>,
     ) -> Result<Vec<IndexKind>> {
         let newest = filter.latest().map(newest).unwrap_or_default();
         let oldest = filter.created_after.map(oldest).unwrap_or_default();
         let mut commands = redis::pipe();
-        for lane in lanes.short() {
-            let from = lane
+        for way in merge.short() {
+            let from = way
                 .floor()
                 .map_or_else(|| newest.clone(), |id| id.as_bytes().to_vec());
-            commands.add_command(source.newest(filter, lane.keys(), &from, &oldest, lane.wants()));
+            commands.add_command(source.newest(filter, way.keys(), &from, &oldest, way.wants()));
         }
         // After the entries: an index is in this set before it loses one.
         commands.cmd("SMEMBERS").arg(self.keys.unread_indexes());
         let mut answers = self.link.run("list", &commands).await?;
         let unread = record::read_kinds(answers.pop().ok_or_else(reply::unexpected)?)?;
-        for (lane, answer) in lanes.short().zip(answers) {
-            lane.read(answer)?;
+        for (way, answer) in merge.short().zip(answers) {
+            way.read(answer)?;
         }
         Ok(unread)
     }

@@ -1,12 +1,12 @@
 //! The partitions of a listing, merged newest first.
 //!
 //! ```text
-//! lane 0   9 8 6 │ 3 …        known down to its floor
-//! lane 1   7 │ …              the highest floor: the frontier
-//! lane 2   5 2 1              known to its end
+//! way 0    9 8 6 │ 3 …        known down to its floor
+//! way 1    7 │ …              the highest floor: the frontier
+//! way 2    5 2 1              known to its end
 //! ```
 //!
-//! Ids down to the frontier can be shown, and the others stay in their lanes. So the
+//! Ids down to the frontier can be shown, and the others stay in their ways. So the
 //! next round reads on only where few are left: a partition that has many of the newest
 //! operations does not make all others read again.
 
@@ -19,15 +19,15 @@ use crate::keys::PartitionKeys;
 use crate::record::read_ids;
 use crate::reply::Parts;
 
-/// Ids of a lane that are enough for another round.
+/// Ids of a way that are enough for another round.
 const ENOUGH: usize = FEWEST / 2;
-/// The growth of what a lane reads, from round to round.
+/// The growth of what a way reads, from round to round.
 const GROWTH: usize = 4;
 /// The partitions among which the newest operations are spread, for a first guess.
 const SPREAD: usize = 16;
 
-/// One partition.
-pub(super) struct Lane<'a> {
+/// One way of the merge: a partition, as far as it was read.
+pub(super) struct Way<'a> {
     keys: &'a PartitionKeys,
     /// The ids that were read and not taken yet, in no order.
     ids: Vec<OperationId>,
@@ -40,13 +40,13 @@ pub(super) struct Lane<'a> {
 }
 
 /// All partitions of a listing.
-pub(super) struct Lanes<'a> {
-    lanes: Vec<Lane<'a>>,
+pub(super) struct Merge<'a> {
+    ways: Vec<Way<'a>>,
     /// The operation that is found without an entry.
     own: Option<OperationId>,
 }
 
-impl<'a> Lane<'a> {
+impl<'a> Way<'a> {
     pub(super) const fn keys(&self) -> &'a PartitionKeys {
         self.keys
     }
@@ -86,14 +86,14 @@ impl<'a> Lane<'a> {
     }
 }
 
-impl<'a> Lanes<'a> {
-    /// The lanes of partitions, from an id downwards.
+impl<'a> Merge<'a> {
+    /// The ways of partitions, from an id downwards.
     pub(super) fn new(
         partitions: Vec<&'a PartitionKeys>,
         start: Option<OperationId>,
         own: Option<OperationId>,
     ) -> Self {
-        let lane = |keys| Lane {
+        let way = |keys| Way {
             keys,
             ids: Vec::new(),
             floor: start,
@@ -101,29 +101,29 @@ impl<'a> Lanes<'a> {
             wants: FEWEST,
         };
         Self {
-            lanes: partitions.into_iter().map(lane).collect(),
+            ways: partitions.into_iter().map(way).collect(),
             own: own.filter(|own| start.is_none_or(|start| *own < start)),
         }
     }
 
     /// Expects that so many ids are wanted.
     pub(super) fn expect(&mut self, count: usize) {
-        let spread = self.lanes.len().clamp(1, SPREAD);
+        let spread = self.ways.len().clamp(1, SPREAD);
         let wants = count.div_ceil(spread).clamp(FEWEST, MOST);
-        for lane in &mut self.lanes {
-            lane.wants = wants;
+        for way in &mut self.ways {
+            way.wants = wants;
         }
     }
 
-    /// The lanes that are to be read on.
-    pub(super) fn short(&mut self) -> impl Iterator<Item = &mut Lane<'a>> {
-        self.lanes.iter_mut().filter(|lane| lane.is_short())
+    /// The ways that are to be read on.
+    pub(super) fn short(&mut self) -> impl Iterator<Item = &mut Way<'a>> {
+        self.ways.iter_mut().filter(|way| way.is_short())
     }
 
     /// The id below which nothing is certain; `None` if all is known.
     pub(super) fn frontier(&self) -> Option<OperationId> {
-        let open = self.lanes.iter().filter(|lane| !lane.is_whole);
-        open.filter_map(|lane| lane.floor).max()
+        let open = self.ways.iter().filter(|way| !way.is_whole);
+        open.filter_map(|way| way.floor).max()
     }
 
     /// Takes the ids down to the frontier, newest first.
@@ -131,8 +131,8 @@ impl<'a> Lanes<'a> {
         let is_certain = |id: &OperationId| Some(*id) >= frontier;
         let mut taken: Vec<OperationId> = Vec::new();
         taken.extend(self.own.take_if(|own| is_certain(own)));
-        for lane in &mut self.lanes {
-            taken.extend(lane.ids.extract_if(.., |id| is_certain(id)));
+        for way in &mut self.ways {
+            taken.extend(way.ids.extract_if(.., |id| is_certain(id)));
         }
         taken.sort_unstable_by(|a, b| b.cmp(a));
         taken.dedup();
@@ -152,8 +152,8 @@ mod tests {
         OperationId::new(created, Partition::new(partition), [0; 16])
     }
 
-    /// The answer for a lane: so many of the ids of each set below its floor, newest first.
-    fn answer(lane: &Lane<'_>, locked: &[OperationId], sets: &[&[OperationId]]) -> Value {
+    /// The answer for a way: so many of the ids of each set below its floor, newest first.
+    fn answer(way: &Way<'_>, locked: &[OperationId], sets: &[&[OperationId]]) -> Value {
         let text = |ids: &[OperationId]| {
             let bytes = ids.iter().flat_map(|id| *id.as_bytes());
             Value::BulkString(bytes.collect())
@@ -161,39 +161,39 @@ mod tests {
         let mut parts = vec![text(locked)];
         for set in sets {
             let below = set.iter().copied();
-            let below = below.filter(|id| lane.floor().is_none_or(|floor| *id < floor));
+            let below = below.filter(|id| way.floor().is_none_or(|floor| *id < floor));
             let mut below: Vec<OperationId> = below.collect();
             below.sort_unstable_by(|one, other| other.cmp(one));
-            below.truncate(lane.wants());
+            below.truncate(way.wants());
             parts.push(text(&below));
         }
         Value::Array(parts)
     }
 
-    /// Goes through all, and returns the ids and the lanes that were read in each round.
+    /// Goes through all, and returns the ids and the ways that were read in each round.
     fn merged(of: &[&[&[OperationId]]], locked: OperationId) -> (Vec<OperationId>, Vec<usize>) {
         let count = u16::try_from(of.len()).unwrap();
         let keys = Keys::new("test", PartitionCount::new(count).unwrap());
         let partitions = (0..count).filter_map(|number| keys.partition(Partition::new(number)));
         let partitions: Vec<&PartitionKeys> = partitions.collect();
-        let mut lanes = Lanes::new(partitions.clone(), None, None);
-        lanes.expect(1);
+        let mut ways = Merge::new(partitions.clone(), None, None);
+        ways.expect(1);
         let (mut found, mut read) = (Vec::new(), Vec::new());
         loop {
             let mut of_round = 0;
-            for lane in lanes.short() {
+            for way in ways.short() {
                 let at = partitions
                     .iter()
-                    .position(|keys| std::ptr::eq(*keys, lane.keys));
+                    .position(|keys| std::ptr::eq(*keys, way.keys));
                 let at = at.unwrap();
                 let locks = if at == 0 { vec![locked] } else { Vec::new() };
-                let answer = answer(lane, &locks, of[at]);
-                lane.read(answer).unwrap();
+                let answer = answer(way, &locks, of[at]);
+                way.read(answer).unwrap();
                 of_round += 1;
             }
             read.push(of_round);
-            let frontier = lanes.frontier();
-            found.extend(lanes.take(frontier));
+            let frontier = ways.frontier();
+            found.extend(ways.take(frontier));
             if frontier.is_none() {
                 return (found, read);
             }
@@ -223,13 +223,13 @@ mod tests {
         let keys = Keys::new("test", PartitionCount::new(1).unwrap());
         let partitions = || keys.partition(Partition::new(0)).into_iter().collect();
         let own = id(0, 7);
-        let mut lanes = Lanes::new(partitions(), None, Some(own));
-        for lane in lanes.short() {
-            let answer = answer(lane, &[], &[&[id(0, 9), id(0, 5)]]);
-            lane.read(answer).unwrap();
+        let mut ways = Merge::new(partitions(), None, Some(own));
+        for way in ways.short() {
+            let answer = answer(way, &[], &[&[id(0, 9), id(0, 5)]]);
+            way.read(answer).unwrap();
         }
-        assert_eq!(lanes.take(None), [id(0, 9), own, id(0, 5)]);
-        let mut later = Lanes::new(partitions(), Some(own), Some(own));
+        assert_eq!(ways.take(None), [id(0, 9), own, id(0, 5)]);
+        let mut later = Merge::new(partitions(), Some(own), Some(own));
         assert_eq!(later.take(None), [], "the page before has it");
     }
 }
