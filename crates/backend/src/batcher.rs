@@ -16,6 +16,8 @@ use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
+use crate::store::Store;
+
 /// The bounds of a batcher.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
@@ -25,6 +27,19 @@ pub struct Bounds {
     pub batch: usize,
     /// The most batches under way at the same time.
     pub in_flight: usize,
+}
+
+impl Bounds {
+    /// These bounds, with so many batches under way if the store
+    /// [shares writes](Store::shares_writes): what comes while the disk is busy is to be
+    /// in its next write, and not in the one after that.
+    #[must_use]
+    pub fn sharing_writes(self, store: &dyn Store, in_flight: usize) -> Self {
+        match store.shares_writes() {
+            true => Self { in_flight, ..self },
+            false => self,
+        }
+    }
 }
 
 /// The permit of a batch that is under way. When it is dropped, the next batch

@@ -20,6 +20,7 @@ mod dispatcher_handle;
 mod explain;
 mod failures;
 mod freeze;
+mod gathering;
 mod health;
 pub(crate) mod history;
 mod idempotency;

@@ -17,6 +17,8 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::gathering::gather;
+
 /// Two batches keep the store busy while an answer travels. A batch is one script, so that
 /// others wait for no more than that.
 const BOUNDS: Bounds = Bounds {
@@ -24,6 +26,10 @@ const BOUNDS: Bounds = Bounds {
     batch: 64,
     in_flight: 2,
 };
+
+/// The batches under way of a store that [shares writes](Store::shares_writes): all that an
+/// action changes at the same time.
+const SHARED_IN_FLIGHT: usize = 128;
 
 /// The time that a commit waits for its batch. While the store is unavailable it would wait
 /// for all batches before it. Alone, it waits for its own call only.
@@ -45,19 +51,14 @@ impl CommitBatcher {
         tasks: &TaskTracker,
         closing: CancellationToken,
     ) -> Self {
-        let batches = tasks.clone();
-        let (batcher, run) = Batcher::new(BOUNDS, move |batch, permit| {
+        let bounds = BOUNDS.sharing_writes(&*store, SHARED_IN_FLIGHT);
+        let perform = move |batch| {
             let store = Arc::clone(&store);
-            batches.spawn(async move {
-                call(&*store, batch).await;
-                drop(permit);
-            });
-        });
-        let run = critical.guard("commits", &closing, run);
-        tasks.spawn(async move {
-            closing.run_until_cancelled(run).await;
-        });
-        Self { batcher }
+            async move { call(&*store, batch).await }
+        };
+        Self {
+            batcher: gather("commits", bounds, critical, tasks, closing, perform),
+        }
     }
 
     /// Makes one commit; `None` if it takes too long, or the task has ended. The commit may

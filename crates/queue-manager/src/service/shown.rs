@@ -30,6 +30,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::gathering::gather;
+
 /// One batch at a time: with two, the same operation would be read twice.
 const BOUNDS: Bounds = Bounds {
     waiting: 4096,
@@ -151,19 +153,13 @@ impl<T: Form> Reader<T> {
         closing: CancellationToken,
     ) -> Self {
         let kept = Arc::new(Mutex::new(Kept::<T>::default()));
-        let batches = tasks.clone();
-        let (requests, run) = Batcher::new(BOUNDS, move |batch, permit| {
+        let perform = move |batch| {
             let (store, kept) = (Arc::clone(&store), Arc::clone(&kept));
-            batches.spawn(async move {
-                answer(&*store, &kept, batch).await;
-                drop(permit);
-            });
-        });
-        let run = critical.guard("reads", &closing, run);
-        tasks.spawn(async move {
-            closing.run_until_cancelled(run).await;
-        });
-        Self { requests }
+            async move { answer(&*store, &kept, batch).await }
+        };
+        Self {
+            requests: gather("reads", BOUNDS, critical, tasks, closing, perform),
+        }
     }
 
     /// The operation as it is now.

@@ -30,8 +30,7 @@ const BOUNDS: Bounds = Bounds {
     batch: 256,
     in_flight: 2,
 };
-/// The batches under way of a store that [shares writes](Store::shares_writes): what comes
-/// while the disk is busy is to be in its next write, and not in the one after that.
+/// The batches under way of a store that [shares writes](Store::shares_writes).
 const SHARED_IN_FLIGHT: usize = 256;
 
 /// A handle to the task. Cheap to clone.
@@ -47,14 +46,7 @@ impl Committer {
     /// Starts the task.
     pub(crate) fn start(store: Arc<dyn Store>, random: Random, scope: &TaskScope) -> Self {
         let (to, batches) = (Arc::clone(&store), scope.clone());
-        let in_flight = match store.shares_writes() {
-            true => SHARED_IN_FLIGHT,
-            false => BOUNDS.in_flight,
-        };
-        let bounds = Bounds {
-            in_flight,
-            ..BOUNDS
-        };
+        let bounds = BOUNDS.sharing_writes(&*store, SHARED_IN_FLIGHT);
         let (batcher, run) = Batcher::new(bounds, move |batch, permit| {
             let (store, random) = (Arc::clone(&to), random.clone());
             batches.spawn("commits", async move {

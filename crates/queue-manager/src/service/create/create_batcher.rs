@@ -15,6 +15,8 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::service::gathering::gather;
+
 /// Two batches keep the store busy while an answer travels. A batch is as large
 /// as a run that shares a [partition](crate::service::partitions), so that it
 /// is one script.
@@ -24,8 +26,7 @@ const BOUNDS: Bounds = Bounds {
     in_flight: 2,
 };
 
-/// The batches under way of a store that [shares writes](Store::shares_writes): what comes
-/// while the disk is busy is to be in its next write, and not in the one after that.
+/// The batches under way of a store that [shares writes](Store::shares_writes).
 const SHARED_IN_FLIGHT: usize = 64;
 
 /// The time that a create waits for its batch. While the store is unavailable, a
@@ -53,27 +54,14 @@ impl CreateBatcher {
         tasks: &TaskTracker,
         closing: CancellationToken,
     ) -> Self {
-        let batches = tasks.clone();
-        let in_flight = match store.shares_writes() {
-            true => SHARED_IN_FLIGHT,
-            false => BOUNDS.in_flight,
-        };
-        let bounds = Bounds {
-            in_flight,
-            ..BOUNDS
-        };
-        let (batcher, run) = Batcher::new(bounds, move |batch, permit| {
+        let bounds = BOUNDS.sharing_writes(&*store, SHARED_IN_FLIGHT);
+        let perform = move |batch| {
             let store = Arc::clone(&store);
-            batches.spawn(async move {
-                create(&*store, batch).await;
-                drop(permit);
-            });
-        });
-        let run = critical.guard("creates", &closing, run);
-        tasks.spawn(async move {
-            closing.run_until_cancelled(run).await;
-        });
-        Self { batcher }
+            async move { create(&*store, batch).await }
+        };
+        Self {
+            batcher: gather("creates", bounds, critical, tasks, closing, perform),
+        }
     }
 
     /// [`Store::create`] of one operation. Returns `None` when it takes too
