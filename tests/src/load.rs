@@ -307,6 +307,11 @@ pub async fn rest(fleet: &Fleet, limit: Duration, resumes: bool) -> Result<Vec<V
                 if are_completed(&all) {
                     return Ok(all);
                 }
+                ensure!(
+                    Instant::now() < deadline,
+                    "operations that are not Completed are in no list of a state; logs are in {}",
+                    fleet.folder().display()
+                );
             }
             Ok(left) => ensure!(
                 Instant::now() < deadline,

@@ -13,9 +13,9 @@ use tokio::time::Instant;
 
 /// The time in which an action reaches a running handler.
 const PROMPT: Duration = Duration::from_secs(1);
-/// The most times that this is measured until it is kept: a machine that is busy for a moment
-/// decides nothing.
-const ROUNDS: usize = 6;
+/// The rounds of which most decide: a machine that is busy for a moment decides nothing, and a
+/// delay that comes again and again does.
+const ROUNDS: usize = 5;
 
 pub(crate) const SMALL: Size = Size {
     managers: 1,
@@ -153,14 +153,14 @@ async fn pause_and_cancel_reach_a_running_handler_in_under_a_second() -> Result<
     let fleet = Fleet::start("control", SMALL).await?;
     let api = fleet.api(0);
     for (action, status) in [("pause", 10), ("cancel", 32)] {
-        let mut took = Vec::new();
-        while took.len() < ROUNDS && !took.iter().any(|took| *took < PROMPT) {
-            took.push(reached(&api, action, status).await?);
+        let (mut took, mut prompt) = (Vec::new(), 0);
+        // Until most are in time, or cannot be any more.
+        while prompt <= ROUNDS / 2 && took.len() - prompt <= ROUNDS / 2 {
+            let last = reached(&api, action, status).await?;
+            prompt += usize::from(last < PROMPT);
+            took.push(last);
         }
-        ensure!(
-            took.iter().any(|took| *took < PROMPT),
-            "{action} took {took:?}"
-        );
+        ensure!(prompt > ROUNDS / 2, "{action} took {took:?}");
     }
     Ok(())
 }

@@ -12,7 +12,7 @@ use drumline_worker::supervise::Supervisor;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::control::{PROMPT, ROUNDS};
+use crate::control::Promptness;
 use crate::harness::{Draft, Harness, draft, in_time};
 
 pub(crate) const SUPERVISOR: &str = env!("CARGO_BIN_EXE_drumline-supervise");
@@ -234,20 +234,20 @@ async fn a_cancelled_command_gets_sigterm_within_a_second_and_may_clean_up() {
         while true; do sleep 0.01; done
     "#;
     let worker = harness.start(shell(script, "")).await;
-    let mut took = Vec::new();
-    while took.len() < ROUNDS && !took.iter().any(|took| *took < PROMPT) {
+    let mut promptness = Promptness::default();
+    while !promptness.is_decided() {
         let id = harness.submit(draft("X")).await;
         let pid = told_pid(&harness, id).await;
         let asked = Instant::now();
         harness.ask(id, Event::Cancel).await;
         is_gone(pid).await;
-        took.push(asked.elapsed());
+        promptness.note(asked.elapsed());
         let operation = harness.completed(id).await;
         assert_eq!(operation.header.status, Status::Canceled);
         let progress = operation.report.progress.expect("reported");
         assert_eq!(progress.text, "cleaned up");
     }
-    assert!(took.iter().any(|took| *took < PROMPT), "{took:?}");
+    promptness.assert_prompt();
     worker.drain().await;
 }
 
