@@ -9,6 +9,7 @@
 //! | [`view`] | the operation as it is shown |
 //! | [`history`], [`attempts`] | its history and its attempts as they are shown |
 //! | [`CreateOperation`], [`UpdateOperation`], [`RunAgain`] | requests about one operation, read and checked |
+//! | [`creates_from_json`] | several creates in one request, read and checked |
 //! | [`pause`] | pauses: the request that sets one, and a pause as it is shown |
 //! | [`execute`] | organization requests, read and checked |
 //! | [`wire`] | requests as bincode, for producers over AMQP |
@@ -24,6 +25,7 @@ pub mod attempts;
 mod attributes;
 mod content;
 mod create;
+mod create_many;
 mod deployment;
 pub mod draft;
 mod error;
@@ -46,6 +48,7 @@ pub mod wire;
 
 pub use attributes::{CreateOperation, ListFilter, Origin};
 pub use create::check_idempotency_key;
+pub use create_many::creates_from_json;
 pub use deployment::{Deployment, Grammar};
 pub use error::{Error, FieldError, Invalid, Result};
 pub use execute::OrganizationRequest;

@@ -141,6 +141,8 @@ struct Shared {
     event_looks: Reader<Summary>,
     event_reads: Reader<Shown>,
     event_streams: Arc<Semaphore>,
+    /// Lists of creates that are worked on at the same time.
+    lists_at_once: Semaphore,
     /// An action on many operations was started here.
     action_started: Notify,
     /// Operations that people look at.
@@ -221,6 +223,7 @@ impl QueueManager {
             event_reads: reads(),
             action_started: Notify::new(),
             event_streams: Arc::new(Semaphore::new(options.event_streams)),
+            lists_at_once: Semaphore::new(create::LISTS_AT_ONCE),
             readings: Readings::default(),
             frozen: Mutex::default(),
             creates: CreateBatcher::start(store(), &critical, &tasks, closing.clone()),

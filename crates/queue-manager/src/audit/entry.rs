@@ -23,6 +23,8 @@ pub(crate) struct Subject {
     pub(crate) reason: Option<String>,
     /// The kind of an organization request.
     pub(crate) request: Option<&'static str>,
+    /// The status that stands for several refusals, where nothing was done.
+    pub(crate) refused: Option<u16>,
     /// True if nothing was to be changed.
     pub(crate) is_read: bool,
 }

@@ -61,7 +61,9 @@ impl Kind {
         match outcome {
             Outcome::Denied => Self::Denial,
             Outcome::Done | Outcome::Refused | Outcome::Failed => match action {
-                "POST /v1/operations" | "POST /v1/execute" => Self::Create,
+                "POST /v1/operations" | "POST /v1/operations/create" | "POST /v1/execute" => {
+                    Self::Create
+                }
                 _ => Self::Change,
             },
         }

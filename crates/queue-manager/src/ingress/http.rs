@@ -23,6 +23,7 @@ mod bodies;
 mod body;
 mod bulk;
 mod console;
+mod create_many;
 mod error_pages;
 mod events;
 mod execute;
@@ -66,6 +67,7 @@ pub use server::Server;
 fn limited() -> OpenApiRouter<QueueManager> {
     OpenApiRouter::default()
         .routes(routes!(operations::list, operations::create))
+        .routes(routes!(create_many::create_many))
         .routes(routes!(
             operations::get,
             operations::update,

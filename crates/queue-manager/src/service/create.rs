@@ -50,6 +50,10 @@ const CHUNK: usize = 256;
 /// waits for the disk, so a batch of the usual size is one.
 const SHARED_CHUNK: usize = 1_000;
 
+/// Lists of [`QueueManager::create_each`] that are worked on at the same time: more would
+/// not make the store quicker, and each may be of some megabytes.
+pub(super) const LISTS_AT_ONCE: usize = 16;
+
 /// The result of a create.
 #[derive(Clone, Debug)]
 pub struct Creation {
@@ -66,6 +70,8 @@ pub(in crate::service) enum OnFault {
     /// Nothing: each create stands for itself, as long as the store and the
     /// broker are available.
     GoOn,
+    /// Nothing at all: the creates have no order among them, so none can overtake another.
+    Ignore,
     /// They are not created, and there is no answer for them.
     Stop,
 }
@@ -97,7 +103,7 @@ impl QueueManager {
             let planned = self
                 .plan(actor, list, OnFault::Stop, KeyedBy::Create, None, span_of)
                 .await;
-            let (mut created, offers) = self.store_planned(planned).await;
+            let (mut created, offers) = self.store_planned(planned, OnFault::Stop).await;
             self.publish(offers).await;
             created.pop().unwrap_or_else(|| Err(no_answer()))
         };
@@ -126,6 +132,21 @@ impl QueueManager {
         created.map(|one| one.map(operation)).collect()
     }
 
+    /// Creates operations that have nothing to do with one another: a create that is
+    /// refused, or meets the store unavailable, keeps no other from being created. Waits
+    /// while many such lists are worked on, because their operations are in memory.
+    ///
+    /// If the future is dropped, some of them may or may not have been created.
+    pub(crate) async fn create_each(
+        &self,
+        actor: &Actor,
+        list: Vec<KeyedCreate>,
+    ) -> Vec<Result<Creation>> {
+        // Closed never.
+        let _permit = self.shared.lists_at_once.acquire().await;
+        self.create_in_order(actor, list, OnFault::Ignore).await
+    }
+
     /// [`Self::create_many`], with idempotency keys. With [`OnFault::Stop`] the
     /// answers end with the first fault, and so do the creates.
     pub(in crate::service) async fn create_in_order(
@@ -139,7 +160,7 @@ impl QueueManager {
         let mut list = list.into_iter();
         let mut publishing = Publishing::default();
         let keyed_by = match on_fault {
-            OnFault::GoOn => KeyedBy::Create,
+            OnFault::GoOn | OnFault::Ignore => KeyedBy::Create,
             // A key that is used for something else is a fault, which must be
             // known before anything behind it is created.
             OnFault::Stop => KeyedBy::Plan,
@@ -153,7 +174,7 @@ impl QueueManager {
             let planned = self
                 .plan(actor, chunk, on_fault, keyed_by, None, create_span)
                 .await;
-            let (mut created, offers) = self.store_planned(planned).await;
+            let (mut created, offers) = self.store_planned(planned, on_fault).await;
             publishing.start(self, offers);
             // Cut once more: the store may have been unavailable for all that
             // was new.
@@ -179,7 +200,11 @@ impl QueueManager {
 fn cut<T>(list: &mut Vec<Result<T>>, on_fault: OnFault) {
     let first = list.iter().position(|one| match one {
         Ok(_) => false,
-        Err(error) => on_fault == OnFault::Stop || is_unavailable(error),
+        Err(error) => match on_fault {
+            OnFault::Stop => true,
+            OnFault::GoOn => is_unavailable(error),
+            OnFault::Ignore => false,
+        },
     });
     if let Some(first) = first {
         list.truncate(first + 1);
@@ -211,8 +236,12 @@ fn no_answer() -> Error {
 }
 
 fn unavailable(message: &str) -> Error {
-    Error::Store(drumline_backend::store::Error::Unavailable {
+    Error::Store(store_unavailable(message))
+}
+
+fn store_unavailable(message: &str) -> drumline_backend::store::Error {
+    drumline_backend::store::Error::Unavailable {
         message: message.to_owned(),
         source: None,
-    })
+    }
 }

@@ -111,6 +111,7 @@ const TABLE: &[(&str, &str, &str)] = &[
     ("GET", "/v1/audit", "oa"),
     ("GET", "/v1/operations", "rpoa"),
     ("POST", "/v1/operations", "poa"),
+    ("POST", "/v1/operations/create", "poa"),
     ("GET", "/v1/operations/{id}", "rpoa"),
     ("PATCH", "/v1/operations/{id}", "poa"),
     ("DELETE", "/v1/operations/{id}", "oa"),

@@ -15,6 +15,7 @@ mod bulk;
 mod bypass;
 mod console;
 mod creating;
+mod creating_many;
 mod critical;
 mod draining;
 mod encrypted;

@@ -83,9 +83,10 @@ impl Draft {
         actor: Option<&Actor>,
         response: &Response,
     ) {
-        let status = response.status().as_u16();
-        let outcome = Outcome::of(status);
         let mut subject = self.subject(response);
+        let status = response.status().as_u16();
+        let status = subject.refused.unwrap_or(status);
+        let outcome = Outcome::of(status);
         let is_denied = outcome == Outcome::Denied;
         let signed_in = response.extensions().get::<HasSignedIn>();
         let is_change = self.is_change || signed_in.is_some();

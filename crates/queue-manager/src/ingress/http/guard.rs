@@ -63,6 +63,7 @@ pub(super) const NEEDS: &[(Method, &str, Need)] = {
         (Method::GET, "/v1/audit", Role(Operate)),
         (Method::GET, "/v1/operations", Role(Read)),
         (Method::POST, "/v1/operations", Role(Create)),
+        (Method::POST, "/v1/operations/create", Role(Create)),
         (Method::GET, "/v1/operations/{id}", Role(Read)),
         (Method::PATCH, "/v1/operations/{id}", Role(Control)),
         (Method::DELETE, "/v1/operations/{id}", Role(Operate)),

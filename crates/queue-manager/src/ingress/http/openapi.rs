@@ -12,6 +12,7 @@ mod attempts;
 mod attributes;
 mod audit;
 mod callers;
+mod creates;
 pub(crate) mod execute;
 mod history;
 mod pauses;
@@ -29,6 +30,7 @@ pub(crate) use self::attributes::{
 };
 pub(crate) use self::audit::AuditEntries;
 use self::callers::Callers;
+pub(crate) use self::creates::NewOperations;
 pub(crate) use self::history::History;
 pub(crate) use self::pauses::{NewFreeze, NewPause, Pause, Pauses};
 pub(crate) use self::preview::{ActionName, BulkName, Preview};

@@ -67,12 +67,18 @@ pub(crate) async fn create(
 fn created(manager: &QueueManager, creation: &Creation) -> Response {
     let view = manager.view(&creation.operation);
     let location = format!("/v1/operations/{}", view.id);
-    let status = if creation.is_new {
-        StatusCode::CREATED
-    } else {
-        StatusCode::OK
-    };
-    (status, [(LOCATION, location)], Json(view)).into_response()
+    (creation.status(), [(LOCATION, location)], Json(view)).into_response()
+}
+
+impl Creation {
+    /// The status of the answer.
+    pub(super) const fn status(&self) -> StatusCode {
+        if self.is_new {
+            StatusCode::CREATED
+        } else {
+            StatusCode::OK
+        }
+    }
 }
 
 /// Run an operation again

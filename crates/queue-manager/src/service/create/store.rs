@@ -3,9 +3,10 @@
 use drumline_backend::store::{self, Created, NewOperation, Stamp};
 use drumline_protocol::message::Offer;
 use drumline_protocol::{Operation, Report};
+use futures_util::future::join_all;
 
 use super::publish::Offers;
-use super::{Creation, PlannedCreate, no_answer};
+use super::{Creation, OnFault, PlannedCreate, no_answer, store_unavailable};
 use crate::error::{Error, Result};
 use crate::service::QueueManager;
 
@@ -15,6 +16,7 @@ impl QueueManager {
     pub(super) async fn store_planned(
         &self,
         mut planned: Vec<Result<PlannedCreate>>,
+        on_fault: OnFault,
     ) -> (Vec<Result<Creation>>, Offers) {
         for create in planned.iter_mut().flatten() {
             if let PlannedCreate::New {
@@ -28,10 +30,7 @@ impl QueueManager {
             PlannedCreate::New { new, .. } => Some(&**new),
             PlannedCreate::Known(_) => None,
         });
-        let mut stored = self
-            .store_new(new.collect())
-            .await
-            .map(IntoIterator::into_iter);
+        let mut stored = self.store_each(new.collect(), on_fault).await.into_iter();
         let mut offers = Offers::new();
         let answers = planned.into_iter().map(|create| match create? {
             PlannedCreate::Known(operation) => Ok(self.repeated(*operation)),
@@ -40,8 +39,7 @@ impl QueueManager {
                 is_keyed,
                 share,
             } => {
-                let stored = stored.as_mut().map_err(|error| error.clone())?;
-                match stored.next().ok_or_else(no_answer)? {
+                match stored.next().ok_or_else(no_answer)?? {
                     Created::New {
                         id,
                         sequence,
@@ -69,6 +67,28 @@ impl QueueManager {
             }
         });
         (answers.collect(), offers)
+    }
+
+    /// Stores new operations in one call. If that fails, it has failed for all, unless
+    /// they have nothing to do with one another: then each is tried alone, because one of
+    /// them may be the cause, or the store unavailable for some.
+    async fn store_each(
+        &self,
+        new: Vec<&NewOperation>,
+        on_fault: OnFault,
+    ) -> Vec<store::Result<Created>> {
+        match self.store_new(new.clone()).await {
+            Ok(created) => created.into_iter().map(Ok).collect(),
+            Err(_) if on_fault == OnFault::Ignore && new.len() > 1 => {
+                let alone = new.into_iter().map(async |new| {
+                    let mut created = self.store_new(vec![new]).await?;
+                    let no_answer = || store_unavailable("the store did not answer");
+                    created.pop().ok_or_else(no_answer)
+                });
+                join_all(alone).await
+            }
+            Err(error) => new.iter().map(|_| Err(error.clone())).collect(),
+        }
     }
 
     /// Stores new operations. A lone one goes together with those that other

@@ -9,7 +9,7 @@ use drumline_backend::broker::{Delivery, Subscription};
 use drumline_backend::store::{Guard, Holding};
 use drumline_backend::{Backend, Ids, MemberId, Random, Tally};
 use drumline_protocol::message::{Message, Route, Source};
-use drumline_protocol::{Author, Event, Fence, OperationId, OutputParts, QueueName};
+use drumline_protocol::{Author, Event, Fence, OperationId, OutputParts, QueueName, Report};
 use tokio::time::timeout;
 use uuid::Uuid;
 
@@ -120,8 +120,27 @@ impl Worker {
         }
     }
 
+    /// Succeeds with a result, JSON text.
+    pub(crate) async fn succeed_with(&self, id: OperationId, fence: Fence, result: String) {
+        let guard = Guard::Holder(self.holding(fence));
+        let result = |report: &mut Report| report.result = Some(result);
+        let said = self.apply_with(id, Event::Succeed, guard, result).await;
+        assert!(matches!(said, Applied::Done(..)), "not succeeded: {said:?}");
+    }
+
     async fn apply(&self, id: OperationId, event: Event, guard: Guard) -> Applied {
-        let operation = stored(&self.backend, id).await;
+        self.apply_with(id, event, guard, |_report| {}).await
+    }
+
+    async fn apply_with(
+        &self,
+        id: OperationId,
+        event: Event,
+        guard: Guard,
+        change: impl FnOnce(&mut Report),
+    ) -> Applied {
+        let mut operation = stored(&self.backend, id).await;
+        change(&mut operation.report);
         let author = Author::worker("test");
         let before = operation.header.clone();
         let fault = match &event {
