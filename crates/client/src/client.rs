@@ -6,6 +6,7 @@ use std::time::Duration;
 use reqwest::{Method, RequestBuilder, Url};
 
 use crate::builder::Builder;
+use crate::gathering::Gathering;
 use crate::keys::Keys;
 
 /// A queue manager somewhere. Cheap to clone, and to share between tasks.
@@ -20,6 +21,7 @@ pub struct Client {
     timeout: Duration,
     patience: Duration,
     keys: Arc<Keys>,
+    gathering: Arc<Gathering>,
 }
 
 impl Client {
@@ -54,12 +56,18 @@ impl Client {
             timeout,
             patience,
             keys: Arc::new(Keys::new()),
+            gathering: Arc::new(Gathering::new()),
         }
     }
 
     /// The keys of creates that are given none.
     pub(crate) fn keys(&self) -> &Keys {
         &self.keys
+    }
+
+    /// The creates that may share requests.
+    pub(crate) fn gathering(&self) -> &Gathering {
+        &self.gathering
     }
 
     /// The same client with another [`Builder::patience`]; connections are

@@ -1,5 +1,6 @@
 //! `POST /v1/operations`: one operation.
 
+use bytes::Bytes;
 use drumline_api::draft::NewOperation;
 use drumline_api::view::OperationView;
 use reqwest::header::CONTENT_TYPE;
@@ -7,6 +8,7 @@ use reqwest::{Method, StatusCode};
 
 use crate::client::Client;
 use crate::error::Result;
+use crate::http;
 use crate::retry::Repeat;
 
 /// The header that makes a create repeatable: see the API's documentation.
@@ -18,7 +20,7 @@ pub struct Created {
     /// The operation.
     pub operation: OperationView,
     /// True if the operation was there since an earlier request with the same
-    /// key. After a broken connection this may be the first attempt of the same
+    /// key. After a request that failed this may be the first attempt of the same
     /// call.
     pub existed: bool,
 }
@@ -59,12 +61,25 @@ impl Client {
         idempotency_key: Option<&str>,
     ) -> Result<Created> {
         let key = idempotency_key.map_or_else(|| self.keys().fresh(), str::to_owned);
+        let operation = Bytes::from(request.into());
+        let mut attempts = self.patient(Repeat::Safe);
+        let mut may_share = true;
+        loop {
+            match self.create_once(&key, &operation, &mut may_share).await {
+                Ok(created) => return Ok(created),
+                Err(error) => attempts.next_after(error).await?,
+            }
+        }
+    }
+
+    /// Sends one create in a request of its own, once.
+    pub(crate) async fn create_alone(&self, key: &str, operation: &Bytes) -> Result<Created> {
         let request = self
             .request(Method::POST, &["v1", "operations"])
             .header(CONTENT_TYPE, "application/json")
             .header(IDEMPOTENCY_KEY, key)
-            .body(request.into());
-        let answer = self.exchange(Repeat::Safe, request).await?;
+            .body(operation.clone());
+        let answer = http::exchange(request).await?;
         Ok(Created {
             existed: answer.status == StatusCode::OK,
             operation: answer.read()?,

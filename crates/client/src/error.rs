@@ -163,6 +163,21 @@ impl Error {
         }
     }
 
+    /// The same error for another request that shared its fate, if it is one that passes.
+    pub(crate) fn transient_copy(&self) -> Option<Self> {
+        match self {
+            Self::Refused(problem) => Some(Self::Refused(problem.clone())),
+            Self::Busy(fault) => Some(Self::Busy(fault.clone())),
+            Self::Unreachable(unreachable) => Some(Self::Unreachable(unreachable.clone())),
+            Self::UnexpectedResponse { status, text } => Some(Self::UnexpectedResponse {
+                status: *status,
+                text: text.clone(),
+            }),
+            Self::Invalid { .. } | Self::Unwritable(_) => None,
+        }
+        .filter(Self::is_transient)
+    }
+
     /// Returns true if the service has certainly done nothing of what it was
     /// asked: the request never reached it, or it refused. False: it may have
     /// done something.

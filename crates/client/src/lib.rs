@@ -44,6 +44,13 @@
 //! or one that the client makes up. Anything else is repeated only if certainly
 //! nothing was done: the connection could not be made, or the answer was 429.
 //!
+//! # What is shared
+//!
+//! Creates that are called for while some others are not answered yet share requests. Each
+//! has its own answer, its own errors and its own repetitions, and a create that comes
+//! alone is sent alone and at once. A program that creates much gets most of it by calling
+//! [`Client::create`] from many tasks with one client.
+//!
 //! # Errors
 //!
 //! [`Error`] tells apart the cases that a caller would handle differently: the
@@ -73,10 +80,10 @@ mod error;
 mod events;
 mod execute;
 mod fleet;
+mod gathering;
 mod http;
 mod keys;
 mod list;
-
 mod operation;
 mod pauses;
 mod preview;

@@ -62,27 +62,53 @@ impl Pauses {
     }
 }
 
+/// The attempts of one request.
+#[derive(Debug)]
+pub(crate) struct Attempts {
+    repeat: Repeat,
+    /// The end of patience. No end: longer than the clock can tell.
+    end: Option<Instant>,
+    pauses: Pauses,
+}
+
+impl Attempts {
+    /// Pauses before the next attempt.
+    ///
+    /// # Errors
+    /// The same error, if it will not pass, or patience is over.
+    pub(crate) async fn next_after(&mut self, error: Error) -> Result<()> {
+        let pause = self.pauses.after(&error);
+        let too_late = self.end.is_some_and(|end| Instant::now() + pause > end);
+        if too_late || !self.repeat.after(&error) {
+            return Err(error);
+        }
+        sleep(pause).await;
+        Ok(())
+    }
+}
+
 impl Client {
+    /// Begins the attempts of a request.
+    pub(crate) fn patient(&self, repeat: Repeat) -> Attempts {
+        Attempts {
+            repeat,
+            end: Instant::now().checked_add(self.patience()),
+            pauses: Pauses::new(),
+        }
+    }
+
     /// Sends a request until the answer will not pass, or patience is over.
     pub(crate) async fn exchange(&self, repeat: Repeat, request: RequestBuilder) -> Result<Answer> {
-        // No end: longer than the clock can tell.
-        let end = Instant::now().checked_add(self.patience());
-        let mut pauses = Pauses::new();
+        let mut attempts = self.patient(repeat);
         loop {
             // Only streams cannot be cloned, and we send none.
             let Some(attempt) = request.try_clone() else {
                 return http::exchange(request).await;
             };
-            let error = match http::exchange(attempt).await {
+            match http::exchange(attempt).await {
                 Ok(answer) => return Ok(answer),
-                Err(error) => error,
-            };
-            let pause = pauses.after(&error);
-            let too_late = end.is_some_and(|end| Instant::now() + pause > end);
-            if too_late || !repeat.after(&error) {
-                return Err(error);
+                Err(error) => attempts.next_after(error).await?,
             }
-            sleep(pause).await;
         }
     }
 }

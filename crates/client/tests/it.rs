@@ -9,5 +9,7 @@ mod pages;
 mod repeating;
 #[path = "it/service.rs"]
 mod service;
+#[path = "it/sharing.rs"]
+mod sharing;
 #[path = "it/streaming.rs"]
 mod streaming;

@@ -7,7 +7,7 @@ use drumline_tls::{Names, Trouble};
 use super::Error;
 
 /// The service cannot be reached, or did not answer in time.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[error("the queue manager{server} {}: {cause}", what(*.timed_out))]
 pub struct Unreachable {
     /// ` at http://…`, or nothing.

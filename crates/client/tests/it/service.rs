@@ -47,17 +47,53 @@ pub(crate) struct Service {
 impl Service {
     /// Starts a service that acts by the script, request by request, and then
     /// ends.
-    #[expect(clippy::disallowed_methods, reason = "`requests` waits for it")]
     pub(crate) async fn start(script: impl IntoIterator<Item = Act>) -> Self {
         let script: Vec<Act> = script.into_iter().collect();
+        let count = script.len();
+        let mut script = script.into_iter();
+        Self::answering(count, move |_request| script.next().expect("an act")).await
+    }
+
+    /// Starts a service that chooses its act by the request, and ends after so many
+    /// requests.
+    #[expect(clippy::disallowed_methods, reason = "`requests` waits for it")]
+    pub(crate) async fn answering(
+        count: usize,
+        mut act: impl FnMut(&Request) -> Act + Send + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
         let task = tokio::spawn(async move {
             let mut requests = Vec::new();
-            for act in script {
+            for _ in 0..count {
+                let (mut stream, _) = listener.accept().await.expect("a connection");
+                let request = read(&mut stream).await;
+                let act = act(&request);
+                requests.push(request);
+                answer(&mut stream, act).await;
+            }
+            requests
+        });
+        Self { url, task }
+    }
+
+    /// Starts a service that answers nothing before so many requests have come.
+    #[expect(clippy::disallowed_methods, reason = "`requests` waits for it")]
+    pub(crate) async fn holding(
+        count: usize,
+        act: impl Fn(&Request) -> Act + Send + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let url = format!("http://{}", listener.local_addr().expect("an address"));
+        let task = tokio::spawn(async move {
+            let (mut requests, mut streams) = (Vec::new(), Vec::new());
+            for _ in 0..count {
                 let (mut stream, _) = listener.accept().await.expect("a connection");
                 requests.push(read(&mut stream).await);
-                answer(&mut stream, act).await;
+                streams.push(stream);
+            }
+            for (mut stream, request) in streams.into_iter().zip(&requests) {
+                answer(&mut stream, act(request)).await;
             }
             requests
         });
