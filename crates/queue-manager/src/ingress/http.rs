@@ -12,7 +12,8 @@
 //!
 //! `guard` finds out who asks, and refuses what they may not do. Where there are no
 //! keys, callers name themselves, and are believed (`headers`). A caller that asks
-//! for too much is refused, with a time to come back (`rate_limit`).
+//! for too much is refused, with a time to come back (`rate_limit`). `layers` puts
+//! these steps around the handlers.
 
 mod actions;
 mod attempts;
@@ -34,6 +35,7 @@ mod freeze;
 mod guard;
 mod health;
 mod history;
+mod layers;
 mod now;
 mod openapi;
 mod operations;
@@ -53,7 +55,7 @@ mod whoami;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::header::CONTENT_TYPE;
-use axum::middleware::{from_fn, from_fn_with_state};
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use utoipa_axum::router::OpenApiRouter;
@@ -124,16 +126,10 @@ fn health() -> OpenApiRouter<QueueManager> {
 /// Every address, over one manager.
 pub fn router(manager: QueueManager) -> Router {
     let bodies = bodies::Bodies::of(&manager);
-    let api = limited()
-        .layer(from_fn_with_state(
-            manager.clone(),
-            rate_limit::rate_limited,
-        ))
-        .merge(endless())
-        .layer(from_fn_with_state(manager.clone(), guard::guarded))
-        .layer(from_fn_with_state(manager.clone(), trace::traced));
-    let health = health().layer(from_fn_with_state(manager.clone(), guard::guarded));
-    Router::from(api.merge(health))
+    let api = limited().layer(from_fn_with_state(manager.clone(), layers::api));
+    let endless = endless().layer(from_fn_with_state(manager.clone(), layers::traced));
+    let health = health().layer(from_fn_with_state(manager.clone(), layers::guarded));
+    Router::from(api.merge(endless).merge(health))
         .merge(console::router(&manager))
         .route("/openapi.json", get(document))
         .route("/docs/errors/{page}", get(error_pages::page))
@@ -141,8 +137,7 @@ pub fn router(manager: QueueManager) -> Router {
         .method_not_allowed_fallback(problem::no_such_method)
         // The manager has a limit of its own, with an answer of its own.
         .layer(DefaultBodyLimit::disable())
-        .layer(from_fn_with_state(bodies, bodies::bounded))
-        .layer(from_fn(problem::with_instance))
+        .layer(from_fn_with_state(bodies, layers::around))
         .with_state(manager)
 }
 

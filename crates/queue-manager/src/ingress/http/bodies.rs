@@ -15,9 +15,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::body::{Body, BodyDataStream, Bytes, HttpBody as _};
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HeaderMap, HeaderValue};
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures_util::stream::{Stream, StreamExt as _};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
@@ -90,13 +89,13 @@ pub(crate) fn content_length(headers: &HeaderMap) -> Option<usize> {
 }
 
 /// Wraps the body of a request, and discards the rest of it before the answer.
-pub(crate) async fn bounded(
-    State(bodies): State<Bodies>,
+pub(crate) async fn bounded<F: Future<Output = Response>>(
+    bodies: &Bodies,
     request: Request,
-    next: Next,
+    next: impl FnOnce(Request) -> F,
 ) -> Response {
     if request.body().is_end_stream() {
-        return next.run(request).await;
+        return next(request).await;
     }
     let waits_for_a_word = request.headers().contains_key(EXPECT);
     let memory = bodies.memory(request.headers()).await;
@@ -111,7 +110,7 @@ pub(crate) async fn bounded(
         })
     });
     let mut response = if memory.is_some() {
-        next.run(request).await
+        next(request).await
     } else {
         drop(request);
         let detail = "the bodies of other requests take all memory that there is for them";

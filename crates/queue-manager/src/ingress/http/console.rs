@@ -41,8 +41,8 @@ use drumline_console::{Asset, Template, address};
 use drumline_protocol::{ErrorCode, OperationId};
 
 use super::extractors::Parameters;
+use super::layers;
 use super::problem::Answer;
-use super::{guard, rate_limit, trace};
 use crate::ingress::problem::Problem;
 use crate::service::QueueManager;
 
@@ -82,10 +82,7 @@ pub(super) fn router(manager: &QueueManager) -> Router<QueueManager> {
         .route("/audit.jsonl", get(audit::file))
         .route("/pauses", get(pauses::pauses).post(pauses::set))
         .route("/pauses/{id}/lift", get(pauses::ask).post(pauses::lift))
-        .layer(from_fn_with_state(
-            manager.clone(),
-            rate_limit::rate_limited,
-        ))
+        .layer(from_fn_with_state(manager.clone(), layers::limited))
         .layer(from_fn_with_state(manager.clone(), dress::with_viewer));
     let open = Router::new()
         .route("/live", get(live::live))
@@ -96,8 +93,7 @@ pub(super) fn router(manager: &QueueManager) -> Router<QueueManager> {
         .route("/logout", post(session::leave));
     pages
         .merge(open)
-        .layer(from_fn_with_state(manager.clone(), guard::guarded))
-        .layer(from_fn_with_state(manager.clone(), trace::traced))
+        .layer(from_fn_with_state(manager.clone(), layers::traced))
         .layer(from_fn_with_state(manager.clone(), dress::dressed))
 }
 

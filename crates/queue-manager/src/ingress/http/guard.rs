@@ -18,10 +18,9 @@ mod site;
 
 use std::sync::Arc;
 
-use axum::extract::{MatchedPath, Request, State};
+use axum::extract::{MatchedPath, Request};
 use axum::http::header::{AUTHORIZATION, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
 use axum::http::{Extensions, Method, StatusCode};
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use drumline_auth::{
     Authenticator, Denied, Forbidden, Organizations, Permission, Principal, Proof, Session,
@@ -119,10 +118,10 @@ pub(super) const NEEDS: &[(Method, &str, Need)] = {
 const SCHEME: &str = "Bearer ";
 
 /// Lets a request in, with its [`Actor`] among its extensions, or refuses it.
-pub(super) async fn guarded(
-    State(manager): State<QueueManager>,
+pub(super) async fn guarded<F: Future<Output = Response>>(
+    manager: &QueueManager,
     mut request: Request,
-    next: Next,
+    next: impl FnOnce(Request) -> F,
 ) -> Response {
     let need = need_of(&request);
     let draft = Draft::of(&request);
@@ -136,14 +135,14 @@ pub(super) async fn guarded(
     let admitted = match access {
         Access::Keys(keys) => need
             .ok_or(Refusal::Unlisted)
-            .and_then(|need| admit_with_key(&manager, keys, need, &request)),
+            .and_then(|need| admit_with_key(manager, keys, need, &request)),
         Access::Open { hosts } => need
             .ok_or(Refusal::Unlisted)
             .and_then(|_need| check_site(hosts.as_deref(), &request))
             .map(|()| Admitted::default()),
     };
     let admitted = match admitted {
-        Ok(admitted) => check_run(&manager, admitted.principal.as_deref())
+        Ok(admitted) => check_run(manager, admitted.principal.as_deref())
             .await
             .map(|()| admitted),
         Err(refusal) => Err(refusal),
@@ -164,21 +163,21 @@ pub(super) async fn guarded(
             if let Some(actor) = actor.clone() {
                 extensions.insert(actor);
             }
-            let response = next.run(request).await;
-            draft.record(&manager, principal.as_deref(), actor.as_ref(), &response);
+            let response = next(request).await;
+            draft.record(manager, principal.as_deref(), actor.as_ref(), &response);
             response
         }
         Err(refusal) => {
             let reason = DenialReason(refusal.reason());
-            let problem = denied(&manager, request.extensions(), refusal);
+            let problem = denied(manager, request.extensions(), refusal);
             let mut response = problem.into_response();
             response.extensions_mut().insert(reason);
             if response.status() == StatusCode::UNAUTHORIZED {
                 let scheme = HeaderValue::from_static("Bearer");
                 response.headers_mut().insert(WWW_AUTHENTICATE, scheme);
             }
-            let principal = principal_of(&manager, &request);
-            draft.record(&manager, principal.as_deref(), None, &response);
+            let principal = principal_of(manager, &request);
+            draft.record(manager, principal.as_deref(), None, &response);
             response
         }
     }

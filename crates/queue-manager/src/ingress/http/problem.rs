@@ -3,7 +3,6 @@
 use axum::extract::Request;
 use axum::http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use axum::http::{Method, StatusCode, Uri};
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use drumline_protocol::ErrorCode;
 
@@ -34,9 +33,12 @@ impl IntoResponse for Problem {
 }
 
 /// Writes the text of a problem, with the requested address.
-pub(crate) async fn with_instance(request: Request, next: Next) -> Response {
+pub(crate) async fn with_instance<F: Future<Output = Response>>(
+    request: Request,
+    next: impl FnOnce(Request) -> F,
+) -> Response {
     let path = request.uri().path().to_owned();
-    let mut response = next.run(request).await;
+    let mut response = next(request).await;
     let Some(problem) = response.extensions_mut().remove::<Problem>() else {
         return response;
     };

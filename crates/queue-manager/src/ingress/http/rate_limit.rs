@@ -4,9 +4,8 @@
 //! and not as work: a waiting request costs none. Not around `/v1/events`, a
 //! request that never ends.
 
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::{Method, Uri};
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::extractors;
@@ -14,10 +13,10 @@ use crate::ingress::problem::Problem;
 use crate::service::{QueueManager, RequestKind};
 
 /// Admits a request, or refuses it with a time to come back.
-pub(crate) async fn rate_limited(
-    State(manager): State<QueueManager>,
+pub(crate) async fn rate_limited<F: Future<Output = Response>>(
+    manager: &QueueManager,
     request: Request,
-    next: Next,
+    next: impl FnOnce(Request) -> F,
 ) -> Response {
     let actor = match extractors::actor(request.extensions(), request.headers()) {
         Ok(actor) => actor,
@@ -26,7 +25,7 @@ pub(crate) async fn rate_limited(
     let kind = kind_of(request.method(), request.uri());
     match manager.admit(&actor, kind).await {
         Ok(permit) => {
-            let response = next.run(request).await;
+            let response = next(request).await;
             drop(permit);
             response
         }

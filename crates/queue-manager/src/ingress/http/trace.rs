@@ -3,9 +3,8 @@
 //! The span is named and filled as in the OpenTelemetry conventions for HTTP
 //! servers, and continues the trace of the caller, if there is one.
 
-use axum::extract::{MatchedPath, Request, State};
+use axum::extract::{MatchedPath, Request};
 use axum::http::HeaderMap;
-use axum::middleware::Next;
 use axum::response::Response;
 use drumline_protocol::operation::TraceContext;
 use drumline_telemetry::set_parent;
@@ -16,10 +15,10 @@ use super::server::Peer;
 use crate::service::QueueManager;
 
 /// Wraps a request into its span.
-pub(crate) async fn traced(
-    State(manager): State<QueueManager>,
+pub(crate) async fn traced<F: Future<Output = Response>>(
+    manager: &QueueManager,
     request: Request,
-    next: Next,
+    next: impl FnOnce(Request) -> F,
 ) -> Response {
     let begun = Instant::now();
     let method = request.method().clone();
@@ -41,7 +40,7 @@ pub(crate) async fn traced(
         tls.client.subject = peer.certificate.as_deref(),
     );
     set_parent(&span, &incoming(request.headers()));
-    let response = next.run(request).instrument(span.clone()).await;
+    let response = next(request).instrument(span.clone()).await;
     let status = response.status();
     span.record("http.response.status_code", status.as_u16());
     if status.is_server_error() {

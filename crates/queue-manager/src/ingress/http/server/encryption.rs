@@ -17,7 +17,7 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use crate::ingress::http::problem::with_instance;
+use crate::ingress::http::layers::with_instance;
 use crate::ingress::problem::Problem;
 use crate::metrics::Metrics;
 use crate::service::QueueManager;
