@@ -3,6 +3,7 @@
 //! A span of `tracing` begins when it is made. These begin and end at the times that
 //! they are given.
 
+use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use drumline_protocol::Timestamp;
@@ -18,14 +19,14 @@ use tracing_subscriber::layer::Layer;
 use crate::logging::BoxedLayer;
 use crate::w3c;
 
-/// Exports a span from one time to another, under the span of `parent`. Costs a
-/// look-up where no spans are exported.
+/// Exports a span from one time to another, under the span of `parent`. Where no spans
+/// are exported it costs a look-up, and name and attributes are not written.
 pub fn record_past_span(
     parent: &TraceContext,
-    name: &str,
+    name: fmt::Arguments<'_>,
     from: Timestamp,
     until: Timestamp,
-    attributes: &[(&'static str, &str)],
+    attributes: &[(&'static str, &dyn fmt::Display)],
 ) {
     get_default(|dispatch| {
         let (Some(PastSpans(tracer)), Some(remote)) = (dispatch.downcast_ref(), w3c::parse(parent))
@@ -34,9 +35,9 @@ pub fn record_past_span(
         };
         let attributes = attributes
             .iter()
-            .map(|(name, value)| KeyValue::new(*name, (*value).to_owned()));
+            .map(|(name, value)| KeyValue::new(*name, value.to_string()));
         let mut span = tracer
-            .span_builder(name.to_owned())
+            .span_builder(name.to_string())
             .with_kind(SpanKind::Internal)
             .with_start_time(time(from))
             .with_attributes(attributes)

@@ -68,6 +68,33 @@ pub(crate) struct RunLabels {
     pub(crate) message: String,
 }
 
+/// The metrics of the runs of one message name in one queue. A look-up by labels copies
+/// and hashes them, which is too much for each of several counts of a run.
+#[derive(Debug)]
+pub(crate) struct RunMetrics {
+    labels: RunLabels,
+    started: Counter,
+    waited: TracedHistogram,
+    ran: TracedHistogram,
+}
+
+impl RunMetrics {
+    pub(crate) const fn labels(&self) -> &RunLabels {
+        &self.labels
+    }
+
+    /// A handler was started. Its operation has waited so long.
+    pub(crate) fn started(&self, waited: Duration, trace: &TraceContext) {
+        self.started.inc();
+        self.waited.observe(waited.as_secs_f64(), trace);
+    }
+
+    /// A handler has ended, or was dropped, after so long.
+    pub(crate) fn ran(&self, took: Duration, trace: &TraceContext) {
+        self.ran.observe(took.as_secs_f64(), trace);
+    }
+}
+
 impl RunLabels {
     fn values(&self) -> [std::borrow::Cow<'static, str>; 2] {
         [self.queue.clone().into(), self.message.clone().into()]
@@ -75,19 +102,14 @@ impl RunLabels {
 }
 
 impl Metrics {
-    /// A handler was started. Its operation has waited so long.
-    pub(crate) fn started(&self, labels: &RunLabels, waited: Duration, trace: &TraceContext) {
-        self.started.with(labels.values()).inc();
-        self.waited
-            .with(labels.values())
-            .observe(waited.as_secs_f64(), trace);
-    }
-
-    /// A handler has ended, or was dropped, after so long.
-    pub(crate) fn ran(&self, labels: &RunLabels, took: Duration, trace: &TraceContext) {
-        self.ran
-            .with(labels.values())
-            .observe(took.as_secs_f64(), trace);
+    /// The metrics of the runs with these labels.
+    pub(crate) fn of_runs(&self, labels: RunLabels) -> RunMetrics {
+        RunMetrics {
+            started: self.started.with(labels.values()),
+            waited: self.waited.with(labels.values()),
+            ran: self.ran.with(labels.values()),
+            labels,
+        }
     }
 
     /// The store has refused the end of a run, because another worker may have the

@@ -42,9 +42,10 @@ mod tests {
             traceparent: format!("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-{flags}"),
             tracestate: String::new(),
         };
-        metrics.started(&labels, Duration::from_millis(20), &trace("00"));
-        metrics.ran(&labels, Duration::from_secs(90), &trace("01"));
-        metrics.ended(&labels, "succeeded");
+        let runs = metrics.of_runs(labels);
+        runs.started(Duration::from_millis(20), &trace("00"));
+        runs.ran(Duration::from_secs(90), &trace("01"));
+        metrics.ended(runs.labels(), "succeeded");
         metrics.end_refused();
         metrics.store_seconds.with(["claim".into()]).observe(0.001);
         let text = metrics.text(1, 4, &Rollup::default(), 0);

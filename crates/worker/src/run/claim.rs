@@ -10,6 +10,7 @@
 //! An operation whose `notAfter` has come is not claimed: the worker that meets it
 //! expires it, so that nothing starts late while the scheduler is late.
 
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -89,6 +90,8 @@ pub(crate) async fn claim(
         },
         &report,
     );
+    // Pinned here: a future that is passed on is copied, and this one is large.
+    let deciding = pin!(deciding);
     match shared.metrics.of_store("claim", deciding).await {
         Ok(Applied::Done(header, done)) if header.status.state() == State::Completed => {
             tracing::debug!(%id, "an operation has expired before its first start");

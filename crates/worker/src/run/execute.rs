@@ -58,7 +58,7 @@ pub(crate) async fn execute(
         sent,
         waited,
     } = claimed;
-    let labels = shared.labels(&operation.body);
+    let runs = shared.run_metrics(&operation.body);
     let secrets = shared.options.run_secrets.as_ref();
     let token = secrets.map(|secrets| {
         secrets.token(&Run {
@@ -90,16 +90,16 @@ pub(crate) async fn execute(
     // this future.
     let _held = Holding::new(shared, &execution);
     let body = &execution.operation.body;
-    shared.metrics.started(&labels, waited, &body.trace);
+    runs.started(waited, &body.trace);
     shared.tally.started(body, waited);
     let started = Instant::now();
     let ending = run(shared, registered, &execution).await;
     let took = started.elapsed();
-    shared.metrics.ran(&labels, took, &body.trace);
+    runs.ran(took, &body.trace);
     shared.tally.ran(body, took);
     let concluded = conclude(&shared.ids, &execution, registered.limits, ending);
     let Some((end, report)) = concluded else {
-        shared.metrics.ended(&labels, "lost");
+        shared.metrics.ended(runs.labels(), "lost");
         return None;
     };
     ticket.ended(end.handler_succeeded());

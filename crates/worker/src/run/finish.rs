@@ -1,5 +1,6 @@
 //! Writes the end of a run to the store.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -36,12 +37,11 @@ pub(crate) async fn finish(
     let event = end.into_event();
     let name = event.name();
     let id = execution.operation.id;
+    // Pinned here: a future that is passed on is copied, and this one is large.
+    let deciding = pin!(commit(shared, execution, event, report, &output));
     let decided = tokio::select! {
         biased;
-        decided = shared.metrics.of_store(
-            "end",
-            commit(shared, execution, event, report, &output),
-        ) => decided,
+        decided = shared.metrics.of_store("end", deciding) => decided,
         () = execution.stop.lost() => {
             tracing::warn!(%id, outcome = name, "the lease ended before the outcome was written");
             shared.lost(execution, "the lease was lost");
@@ -64,8 +64,8 @@ pub(crate) async fn finish(
             shared
                 .tally
                 .changed(id, body, before, &header, fault.as_ref());
-            let labels = shared.labels(&execution.operation.body);
-            shared.metrics.ended(&labels, outcome);
+            let runs = shared.run_metrics(&execution.operation.body);
+            shared.metrics.ended(runs.labels(), outcome);
             if header.status == Status::Failed {
                 tracing::info!(
                     %id,
@@ -117,8 +117,8 @@ impl Shared {
     /// operation.
     pub(super) fn lost(&self, execution: &Execution, why: &str) {
         trace::record_loss(&execution.span, why);
-        let labels = self.labels(&execution.operation.body);
-        self.metrics.ended(&labels, "lost");
+        let runs = self.run_metrics(&execution.operation.body);
+        self.metrics.ended(runs.labels(), "lost");
     }
 }
 

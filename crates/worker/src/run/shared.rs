@@ -1,7 +1,8 @@
 //! The state that the parts of a running worker share.
 
+use std::collections::HashMap;
 use std::sync::atomic::AtomicUsize;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use drumline_backend::apply_event::Signature;
@@ -17,7 +18,7 @@ use super::committer::Committer;
 use super::leases::Held;
 use super::task_scope::TaskScope;
 use crate::handlers::registry::Registry;
-use crate::metrics::{Metrics, RunLabels};
+use crate::metrics::{Metrics, RunLabels, RunMetrics};
 use crate::options::Options;
 use crate::publisher::Publisher;
 use crate::throttle::{Throttles, Ticket};
@@ -41,6 +42,8 @@ pub(crate) struct Shared {
     pub(crate) held: Arc<Held>,
     pub(crate) throttles: Throttles,
     pub(crate) metrics: Metrics,
+    /// The metrics of runs, by queue and registered name.
+    of_runs: RwLock<HashMap<String, HashMap<String, Arc<RunMetrics>>>>,
     /// The counts of this worker that are not in the store's rollups yet.
     pub(crate) tally: Arc<Tally>,
     /// The slots: one permit per operation that may run.
@@ -100,6 +103,7 @@ impl Shared {
             held: parts.held,
             throttles: Throttles::default(),
             metrics: Metrics::default(),
+            of_runs: RwLock::default(),
             waiting: AtomicUsize::new(0),
             runs: TaskScope::new(&parts.critical),
             critical: parts.critical,
@@ -132,12 +136,26 @@ impl Shared {
             .admit(message_name, own.or(self.options.throttle))
     }
 
-    /// The labels of a run in metrics.
-    pub(crate) fn labels(&self, body: &Body) -> RunLabels {
-        RunLabels {
-            queue: body.queue.to_string(),
-            message: self.handlers.registered_name(&body.message_name).to_owned(),
+    /// The metrics of the runs of an operation.
+    pub(crate) fn run_metrics(&self, body: &Body) -> Arc<RunMetrics> {
+        let queue = body.queue.as_str();
+        let message = self.handlers.registered_name(&body.message_name);
+        // Each change is a single insertion.
+        let known = self.of_runs.read().unwrap_or_else(PoisonError::into_inner);
+        let found = known.get(queue).and_then(|queue| queue.get(message));
+        if let Some(found) = found {
+            return Arc::clone(found);
         }
+        drop(known);
+        let labels = RunLabels {
+            queue: queue.to_owned(),
+            message: message.to_owned(),
+        };
+        let new = Arc::new(self.metrics.of_runs(labels));
+        let mut known = self.of_runs.write().unwrap_or_else(PoisonError::into_inner);
+        let of_queue = known.entry(queue.to_owned()).or_default();
+        of_queue.insert(message.to_owned(), Arc::clone(&new));
+        new
     }
 
     /// The metrics, in the text format that Prometheus reads.

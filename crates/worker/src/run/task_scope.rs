@@ -31,8 +31,8 @@ impl TaskScope {
         task: impl Future<Output = ()> + Send + 'static,
     ) {
         // A run is a future of some kilobytes. Without the box, every future around
-        // it would hold it once or twice more.
-        self.start(Box::pin(self.critical.contain(name, task)));
+        // it would hold it once or twice more, and each would copy it into its place.
+        self.start(self.critical.contain(name, Box::pin(task)));
     }
 
     /// Starts a task that is to last until `stopping`. A return before that is
@@ -43,7 +43,7 @@ impl TaskScope {
         stopping: &CancellationToken,
         task: impl Future<Output = ()> + Send + 'static,
     ) {
-        self.start(Box::pin(self.critical.guard(name, stopping, task)));
+        self.start(self.critical.guard(name, stopping, Box::pin(task)));
     }
 
     fn start(&self, task: impl Future<Output = Option<()>> + Send + 'static) {

@@ -5,6 +5,7 @@
 //! conventions tie a consumer to its producer by a link. All runs of an operation,
 //! retries included, stand side by side in the trace.
 
+use std::fmt::Display;
 use std::time::Duration;
 
 use drumline_protocol::{Fault, Fence, Operation, Timestamp};
@@ -52,13 +53,14 @@ pub(crate) fn record_wait(operation: &Operation, waited: Duration) {
     let (body, until) = (&operation.body, operation.header.modified_on);
     let ms = i64::try_from(waited.as_millis()).unwrap_or(i64::MAX);
     let from = Timestamp::from_millis(until.as_millis().saturating_sub(ms));
-    let (name, id) = (format!("wait {}", body.queue), operation.id.to_string());
-    let attributes = [
-        ("messaging.system", "drumline"),
-        ("messaging.destination.name", body.queue.as_str()),
-        ("messaging.message.id", id.as_str()),
+    let queue = &body.queue;
+    let attributes: [(_, &dyn Display); 3] = [
+        ("messaging.system", &"drumline"),
+        ("messaging.destination.name", queue),
+        ("messaging.message.id", &operation.id),
     ];
-    record_past_span(&body.trace, &name, from, until, &attributes);
+    let name = format_args!("wait {queue}");
+    record_past_span(&body.trace, name, from, until, &attributes);
 }
 
 /// Notes the outcome of the run, and its fault, if it has one.
