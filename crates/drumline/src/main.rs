@@ -32,6 +32,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use drumline_client::BulkAction as Act;
+use mimalloc::MiMalloc;
 
 use crate::cli::client::Remote;
 use crate::cli::control::Control;
@@ -42,6 +43,10 @@ use crate::exit::{Exit, Failure, Result};
 use crate::output::Output;
 use crate::output::time::Now;
 use crate::settings::{Settings, Stop};
+
+/// The allocator of this program. The libraries choose none.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
