@@ -55,7 +55,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 pub use self::indexes::{IndexUse, RebuildStep};
-use self::listing::Settled;
+use self::listing::Holders;
 use self::notices::Tries;
 use self::unreadable::Unreadable;
 use crate::accepted::{self, Accepted};
@@ -94,8 +94,8 @@ pub struct RedisStore {
     critical: CriticalTasks,
     /// Records that were left out.
     unreadable: Unreadable,
-    /// Operations that are known not to hold their chain.
-    settled: Settled,
+    /// Operations that are known to hold their chain, or not to.
+    holders: Holders,
     // The tasks are aborted on drop. The lock is held for a moment, never
     // across an await.
     tasks: Mutex<JoinSet<()>>,
@@ -173,7 +173,7 @@ impl RedisStore {
             runtime: Handle::current(),
             critical: options.critical.clone(),
             unreadable: Unreadable::default(),
-            settled: Settled::default(),
+            holders: Holders::default(),
             tasks: Mutex::new(tasks),
         })
     }

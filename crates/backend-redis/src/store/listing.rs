@@ -19,18 +19,18 @@
 //! bounded number of headers and reads a bounded number of bytes, so that a
 //! search for a rare value cannot block the server.
 
+mod holders;
 mod merge;
-mod settled;
 mod source;
 
 use std::future::Future;
 use std::time::Duration;
 
 use drumline_backend::store::{ANSWER_BYTES, Error, Filter, Page, Result, Summary};
-use drumline_protocol::{IndexKey, IndexKind, Operation, OperationId, Timestamp};
+use drumline_protocol::{Header, IndexKey, IndexKind, Operation, OperationId, Timestamp};
 
+pub(super) use self::holders::Holders;
 use self::merge::Merge;
-pub(super) use self::settled::Settled;
 pub(super) use self::source::Source;
 use super::RedisStore;
 use super::read::Head;
@@ -76,6 +76,8 @@ pub(super) trait Listed: Sized + Send {
     ) -> impl Future<Output = Result<Vec<Option<Self>>>> + Send;
 
     fn is_selected(&self, filter: &Filter) -> bool;
+
+    fn head(&self) -> (OperationId, &Header);
 }
 
 impl Listed for Operation {
@@ -89,6 +91,10 @@ impl Listed for Operation {
     fn is_selected(&self, filter: &Filter) -> bool {
         filter.selects(self)
     }
+
+    fn head(&self) -> (OperationId, &Header) {
+        (self.id, &self.header)
+    }
 }
 
 impl Listed for Summary {
@@ -101,6 +107,10 @@ impl Listed for Summary {
 
     fn is_selected(&self, filter: &Filter) -> bool {
         filter.selects_summary(self)
+    }
+
+    fn head(&self) -> (OperationId, &Header) {
+        (self.id, &self.header)
     }
 }
 
@@ -118,15 +128,30 @@ impl RedisStore {
         if filter.statuses().is_empty() || limit == 0 {
             return Ok(page);
         }
+        let for_holders = filter.holding == Some(true);
+        let (mut looks, mut bytes) = (0_usize, 0_usize);
+        let mut holders = None;
+        if for_holders {
+            let looked = self.look_for_holders(filter).await?;
+            holders = looked.is_all.then(|| self.holders.below(filter, before));
+            // The rest is for the search that goes on without them.
+            looks = looked.headers.min(LOOKS / 2);
+        }
+        let are_known = holders.is_some();
         let mut keys = filter.index_keys();
-        let mut source = self.source(filter, &keys).await?;
+        let mut source = if are_known {
+            Source::States
+        } else {
+            self.source(filter, &keys).await?
+        };
         // One more than a full page shows whether there is a next one.
         let mut width = limit.saturating_add(1).clamp(FEWEST, MOST);
         let mut start = before;
-        let (mut looks, mut bytes) = (0_usize, 0_usize);
-        let mut merge = self.merge(filter, source, start);
+        let mut merge = match holders {
+            Some(ids) => Merge::of(ids),
+            None => self.merge(filter, source, start),
+        };
         merge.expect(limit.saturating_add(1));
-        let for_holders = filter.holding == Some(true);
         loop {
             let unread = self.read_ways(filter, source, &mut merge).await?;
             if source.is_in(&unread) {
@@ -138,7 +163,7 @@ impl RedisStore {
             let frontier = merge.frontier();
             let mut found = merge.take(frontier);
             let passed_over = if for_holders {
-                self.settled.remove_from(&mut found)
+                self.holders.remove_settled(&mut found)
             } else {
                 0
             };
@@ -147,7 +172,8 @@ impl RedisStore {
                 let (chunk, rest) = ids.split_at(ids.len().min(width).min(LOOKS - looks));
                 ids = rest;
                 looks += chunk.len();
-                let mut candidates = if T::IS_SHORT && source.decides(filter, &keys) {
+                let are_selected = are_known || source.decides(filter, &keys);
+                let mut candidates = if T::IS_SHORT && are_selected {
                     chunk.iter().map(|id| (*id, 0)).collect()
                 } else {
                     self.candidates(filter, &keys, chunk).await?
@@ -164,12 +190,15 @@ impl RedisStore {
                     let wanted: Vec<OperationId> = read.iter().map(|(id, _)| *id).collect();
                     bytes += read.iter().map(|(_, bytes)| bytes).sum::<usize>();
                     // One may have been removed since.
-                    let found = self
-                        .read_decodable::<T>(&wanted)
-                        .await?
-                        .into_iter()
-                        .flatten();
-                    let selected = found.filter(|found| found.is_selected(filter));
+                    let found = self.read_decodable::<T>(&wanted).await?;
+                    let found: Vec<T> = found.into_iter().flatten().collect();
+                    if are_known {
+                        self.holders.note(found.iter().map(T::head));
+                        let is_there = |id| found.iter().any(|one| one.head().0 == id);
+                        let gone = wanted.iter().copied().filter(|id| !is_there(*id));
+                        self.holders.forget(gone);
+                    }
+                    let selected = found.into_iter().filter(|one| one.is_selected(filter));
                     page.operations.extend(selected);
                     start = wanted.last().copied();
                 }
@@ -216,7 +245,7 @@ impl RedisStore {
         let (heads, unread) = self.heads(ids).await?;
         if filter.holding == Some(true) {
             let heads = ids.iter().zip(&heads);
-            self.settled
+            self.holders
                 .note(heads.filter_map(|(id, head)| Some((*id, &head.as_ref()?.header))));
         }
         let found = ids.iter().zip(heads);
@@ -263,6 +292,9 @@ impl RedisStore {
         source: Source,
         merge: &mut Merge<'_>,
     ) -> Result<Vec<IndexKind>> {
+        if merge.short().next().is_none() {
+            return Ok(Vec::new());
+        }
         let newest = filter.latest().map(newest).unwrap_or_default();
         let oldest = filter.created_after.map(oldest).unwrap_or_default();
         let mut commands = redis::pipe();

@@ -12,6 +12,7 @@ mod differential;
 mod earlier_build;
 mod fitness;
 mod hearing;
+mod holders;
 mod indexes;
 mod large;
 mod limits;

@@ -42,8 +42,8 @@ pub(super) struct Way<'a> {
 /// All partitions of a listing.
 pub(super) struct Merge<'a> {
     ways: Vec<Way<'a>>,
-    /// The operation that is found without an entry.
-    own: Option<OperationId>,
+    /// The operations that are found without an entry.
+    own: Vec<OperationId>,
 }
 
 impl<'a> Way<'a> {
@@ -102,7 +102,18 @@ impl<'a> Merge<'a> {
         };
         Self {
             ways: partitions.into_iter().map(way).collect(),
-            own: own.filter(|own| start.is_none_or(|start| *own < start)),
+            own: own
+                .into_iter()
+                .filter(|own| start.is_none_or(|start| *own < start))
+                .collect(),
+        }
+    }
+
+    /// Operations that are known already: no partition is read.
+    pub(super) const fn of(ids: Vec<OperationId>) -> Self {
+        Self {
+            ways: Vec::new(),
+            own: ids,
         }
     }
 
@@ -130,7 +141,7 @@ impl<'a> Merge<'a> {
     pub(super) fn take(&mut self, frontier: Option<OperationId>) -> Vec<OperationId> {
         let is_certain = |id: &OperationId| Some(*id) >= frontier;
         let mut taken: Vec<OperationId> = Vec::new();
-        taken.extend(self.own.take_if(|own| is_certain(own)));
+        taken.extend(self.own.extract_if(.., |own| is_certain(own)));
         for way in &mut self.ways {
             taken.extend(way.ids.extract_if(.., |id| is_certain(id)));
         }
