@@ -1,4 +1,5 @@
-//! The files behind the pages: one style sheet, one script, one icon.
+//! The files behind the pages: one style sheet and one script; and the icon, which stands in
+//! the address itself.
 //!
 //! Their names contain a hash of their content, so browsers keep them for good. An
 //! earlier or later name is answered with the present file: during an upgrade, the
@@ -24,7 +25,7 @@ pub struct Asset {
     pub name: String,
 }
 
-static ASSETS: LazyLock<[Asset; 3]> = LazyLock::new(|| {
+static ASSETS: LazyLock<[Asset; 2]> = LazyLock::new(|| {
     [
         Asset::new(
             "console",
@@ -37,12 +38,6 @@ static ASSETS: LazyLock<[Asset; 3]> = LazyLock::new(|| {
             "js",
             "text/javascript; charset=utf-8",
             include_str!("../assets/console.js"),
-        ),
-        Asset::new(
-            "icon",
-            "svg",
-            "image/svg+xml",
-            include_str!("../assets/icon.svg"),
         ),
     ]
 });
@@ -97,8 +92,25 @@ pub(crate) struct Addresses {
 pub(crate) static ADDRESSES: LazyLock<Addresses> = LazyLock::new(|| Addresses {
     style: address_of("console", "css"),
     script: address_of("console", "js"),
-    icon: address_of("icon", "svg"),
+    icon: format!("data:image/svg+xml,{}", encoded(ICON.trim_end())),
 });
+
+/// The icon. It is so small that a request for it would cost a first visit more.
+const ICON: &str = include_str!("../assets/icon.svg");
+
+/// A text as a part of an address, in which no byte has a meaning of its own.
+fn encoded(text: &str) -> String {
+    let mut address = String::new();
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~/=".contains(&byte) {
+            address.push(char::from(byte));
+        } else {
+            // A string takes every text.
+            let _always = write!(address, "%{byte:02X}");
+        }
+    }
+    address
+}
 
 #[cfg(test)]
 mod tests {
@@ -124,10 +136,21 @@ mod tests {
     #[test]
     fn no_file_names_a_foreign_address() {
         for asset in ASSETS.iter() {
-            let content = asset.content.replace("http://www.w3.org/2000/svg", "");
-            assert!(!content.contains("://"), "{}", asset.name);
-            assert!(!content.contains("@import"), "{}", asset.name);
+            assert!(!asset.content.contains("://"), "{}", asset.name);
+            assert!(!asset.content.contains("@import"), "{}", asset.name);
         }
+    }
+
+    #[test]
+    fn the_icon_needs_no_request() {
+        let icon = &ADDRESSES.icon;
+        assert!(
+            icon.starts_with("data:image/svg+xml,%3Csvg%20xmlns=%22"),
+            "{icon}"
+        );
+        assert!(icon.ends_with("%3C/svg%3E"), "{icon}");
+        // It is on every page.
+        assert!(icon.len() <= 512, "{}", icon.len());
     }
 
     #[test]

@@ -207,7 +207,7 @@ impl Frame {
         &ADDRESSES.script
     }
 
-    /// The address of the icon.
+    /// The address of the icon, which has the icon in it.
     #[must_use]
     pub fn icon(&self) -> &'static str {
         &ADDRESSES.icon

@@ -114,6 +114,7 @@ fn check_page(answer: &Answer) {
     for part in [
         "default-src 'none'",
         "script-src 'self'",
+        "img-src data:;",
         "frame-ancestors 'none'",
     ] {
         assert!(policy.contains(part), "{answer:?}");

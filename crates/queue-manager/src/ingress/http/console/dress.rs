@@ -17,8 +17,9 @@ use crate::ingress::http::problem;
 use crate::ingress::problem::Problem;
 use crate::service::QueueManager;
 
-/// Only files of this address, no text as code, no frame around it.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
+/// Only files of this address, no text as code, no frame around it. The icon is the only
+/// image, and stands in the page.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; \
     connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'; \
     require-trusted-types-for 'script'; trusted-types 'none'";
 
