@@ -76,6 +76,21 @@ test("every page fits, and has no error", async () => {
   await tab.close();
 });
 
+test("rows of a long table are laid out one by one, below their headings", async () => {
+  const tab = await Tab.open(browser, service);
+  await tab.page.setViewportSize({ width: 1280, height: 900 });
+  for (const path of ["/operations", "/failures"]) {
+    await tab.visit(path, 200);
+    const [headings, ...rows] = await tab.page.locator("table.long").evaluate((table) => [...table.rows].map((row) => ({
+      places: [...row.cells].map((cell) => Math.round(cell.getBoundingClientRect().left)),
+      visibility: getComputedStyle(row).contentVisibility,
+    })));
+    assert.ok(rows.length > 0, path);
+    for (const row of rows) assert.deepEqual(row, { places: headings.places, visibility: "auto" }, path);
+  }
+  await tab.close();
+});
+
 test("every page fits, and has no error, without script", async () => {
   const tab = await Tab.open(browser, service, { script: false });
   const wrong = [];

@@ -138,6 +138,9 @@ pub struct Sheet {
     pub links: Vec<(Text, String)>,
     /// True for a table that is shown when its heading is opened.
     pub is_folded: bool,
+    /// The class with the widths of its columns, for a table of many rows; empty for columns
+    /// that are as wide as their texts.
+    pub class: &'static str,
 }
 
 impl Sheet {

@@ -486,6 +486,7 @@ fn no_text_from_outside_is_markup_in_a_form() {
             }],
             links: vec![(HOSTILE.into(), "/".to_owned())],
             is_folded: false,
+            class: "failures",
         }],
     };
     let html = check("sheet", &sheet);

@@ -86,6 +86,7 @@ pub(super) async fn failures(
         intro,
         empty,
         links: vec![(Text::line("All operations that failed"), all)],
+        class: "failures",
         ..Sheet::default()
     };
     let lead = "Failures are put together if their message name and code are the same, and their errors differ in numbers, ids and quoted texts only";
