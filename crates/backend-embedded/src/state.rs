@@ -40,7 +40,7 @@ mod ends;
 mod expiring;
 mod imports;
 mod indexes;
-mod kept;
+pub(crate) mod kept;
 mod listing;
 mod locks;
 mod markers;
@@ -90,6 +90,7 @@ use self::sorted::{Sorted, SortedMap};
 use self::touched::{Parts, Touched, TouchedElsewhere};
 use self::usage::UsageCounts;
 
+pub(crate) use self::data::DataSource;
 pub use self::locks::Held;
 
 /// The whole content of the embedded store.
@@ -169,7 +170,8 @@ impl State {
         self.count
     }
 
-    /// An operation, if it is there.
+    /// An operation, if it is there. Its data, unless they are few, are apart from all
+    /// that verbs return, and are put in by the store.
     #[must_use]
     pub fn get(&self, id: OperationId) -> Option<Operation> {
         self.record(id).map(|record| record.operation(id))

@@ -189,9 +189,9 @@ impl Contents {
             self.notices.add(id, now);
         }
         let promoted = next_head.and_then(|head| self.promote(head, now));
-        let record = self.records.get(&id).filter(|_| commit.want_record);
-        // The disk loses the data of an operation that goes.
-        let record = record.filter(|record| !effects.remove || record.body.sum().is_none());
+        // The data of an operation that goes could not be read any more.
+        let is_wanted = commit.want_record && !effects.remove;
+        let record = self.records.get(&id).filter(|_| is_wanted);
         let record = record.map(|record| record.parts());
         if effects.remove {
             self.remove(id);

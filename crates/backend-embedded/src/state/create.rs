@@ -68,7 +68,7 @@ impl Contents {
             header: KeptHeader::new(header, &mut self.shared),
             flow,
             usage,
-            body: KeptBody::new(&body),
+            body: KeptBody::new(body),
             past: None,
             keys,
             sequence,

@@ -4,6 +4,8 @@
 //! shared; and most of a header is what only some of its time has: a start, an end, a
 //! pause. Bodies and reports, which no verb decides by, stay in their wire format.
 
+#[cfg(test)]
+use std::cell::Cell;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
@@ -53,8 +55,21 @@ impl<T: Format> Encoded<T> {
     }
 
     pub(super) fn read(&self) -> T {
+        #[cfg(test)]
+        DECODED.set(DECODED.get() + self.bytes.len());
         codec::decode(&self.bytes).expect("the bytes were encoded here, or decoded before")
     }
+}
+
+#[cfg(test)]
+thread_local! {
+    static DECODED: Cell<usize> = const { Cell::new(0) };
+}
+
+/// The bytes that this thread has decoded since the last call.
+#[cfg(test)]
+pub(crate) fn decoded_bytes() -> usize {
+    DECODED.take()
 }
 
 /// Prints the value, not its bytes.

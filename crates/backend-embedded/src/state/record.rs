@@ -44,6 +44,7 @@ pub(super) struct Past {
 }
 
 impl Record {
+    /// The operation, without data that are kept apart.
     pub(super) fn operation(&self, id: OperationId) -> Operation {
         Operation {
             id,
@@ -67,7 +68,7 @@ impl Record {
         }
     }
 
-    /// The parts that a claim brings along.
+    /// The parts that a claim brings along, without data that are kept apart.
     pub(super) fn parts(&self) -> store::Record {
         store::Record {
             body: self.body.read(),

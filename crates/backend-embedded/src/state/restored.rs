@@ -517,7 +517,7 @@ impl Contents {
     /// Puts an operation back.
     fn restore(&mut self, rows: &OperationRows) -> Result<(), Error> {
         let id = rows.id;
-        let mut body: Body = value(id, &rows.body)?;
+        let body: Body = value(id, &rows.body)?;
         let report: Option<Report> = match &rows.report {
             Some(report) => Some(value(id, report)?),
             None => None,
@@ -580,7 +580,7 @@ impl Contents {
             header: KeptHeader::new(header, &mut self.shared),
             flow,
             usage,
-            body: KeptBody::in_row(&rows.body, &mut body),
+            body: KeptBody::in_row(&rows.body, body),
             past: None,
             keys,
             sequence,

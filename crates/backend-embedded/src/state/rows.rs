@@ -274,7 +274,7 @@ impl Contents {
         rows.push((key_of(STATE, id), self.operation_state(id)?));
         if parts.body {
             match record.map(|record| record.body.row()) {
-                Some(Some(row)) => rows.push((key_of(BODY, id), Some(row.to_vec()))),
+                Some(Some(row)) => rows.push((key_of(BODY, id), Some(row))),
                 // The disk has it.
                 Some(None) => {}
                 None => rows.push((key_of(BODY, id), None)),

@@ -1,8 +1,8 @@
-//! Answers with the data that are on the disk alone.
+//! Answers with the data of their operations.
 //!
-//! The state gives its answers without them. The disk is read when the answer has waited for
-//! its group, with nothing locked: so no other call waits for that. What was removed
-//! meanwhile is answered as if it had been removed before.
+//! The state gives its answers without them. They are put in when the answer has waited for
+//! its group, with nothing locked: so no other call waits for that, nor for the disk, where
+//! most of them are. What was removed meanwhile is answered as if it had been removed before.
 
 use std::collections::BTreeMap;
 
@@ -15,13 +15,13 @@ use tokio::task::block_in_place;
 
 use super::EmbeddedStore;
 use crate::durable::{Error, Pending};
-use crate::state::State;
+use crate::state::{DataSource, State};
 
-/// An answer, and the checksums of the rows whose data it lacks.
+/// An answer, and the places of the data that it lacks.
 #[derive(Debug)]
 pub(super) struct Lacking<T> {
     answer: T,
-    sums: BTreeMap<OperationId, u32>,
+    sources: BTreeMap<OperationId, DataSource>,
 }
 
 /// Puts the data into a body; returns false if the operation is gone.
@@ -42,43 +42,59 @@ pub(super) trait HasBodies {
 impl<T: HasBodies> Lacking<T> {
     /// An answer that the state has just given.
     pub(super) fn new(mut answer: T, state: &State) -> Self {
-        let mut sums = BTreeMap::new();
+        let mut sources = BTreeMap::new();
         let mut note = |id, _: &mut Body| {
-            let Some(sum) = state.sum_of_data(id) else {
-                // Removed by a later part of the same call: the disk may have had its data.
-                return Ok(!state.leaves_data() || state.has(id));
-            };
-            sums.insert(id, sum);
-            Ok(true)
+            sources.extend(state.source_of_data(id).map(|source| (id, source)));
+            // It may have been removed by a later part of the same call, with its data.
+            Ok(state.has(id))
         };
         // `note` has no errors.
         drop(answer.fill(&mut note));
-        Self { answer, sums }
+        Self { answer, sources }
+    }
+
+    fn needs_disk(&self) -> bool {
+        let mut sources = self.sources.values();
+        sources.any(|source| matches!(source, DataSource::Disk { .. }))
     }
 }
 
 impl EmbeddedStore {
-    /// Waits for an answer, and reads what it lacks.
+    /// Waits for an answer, and puts in what it lacks.
     pub(super) async fn filled<T: HasBodies>(&self, pending: Pending<Lacking<T>>) -> Result<T> {
-        let Lacking { mut answer, sums } = pending.written().await?;
-        let Some(writer) = self.writer.as_ref().filter(|_| !sums.is_empty()) else {
-            return Ok(answer);
+        let lacking = pending.written().await?;
+        let disk = match self.writer.as_ref().filter(|_| lacking.needs_disk()) {
+            Some(writer) => Some((writer, writer.bodies().await?)),
+            None => None,
         };
-        let bodies = writer.bodies().await?;
         // A read may wait for a slow disk, and others go on meanwhile.
-        let reading =
-            |read: &mut dyn FnMut() -> Result<()>| match Handle::current().runtime_flavor() {
-                RuntimeFlavor::MultiThread => block_in_place(read),
-                _ => read(),
-            };
+        let may_block = disk.is_some()
+            && matches!(
+                Handle::current().runtime_flavor(),
+                RuntimeFlavor::MultiThread
+            );
+        let Lacking {
+            mut answer,
+            sources,
+        } = lacking;
         let mut bytes = 0;
         let mut fill = |id, body: &mut Body| {
-            let Some(&sum) = sums.get(&id) else {
+            let Some(source) = sources.get(&id) else {
                 return Ok(true);
             };
             if bytes > T::MOST_BYTES {
                 return Ok(false);
             }
+            let (writer, bodies, sum) = match (source, &disk) {
+                (DataSource::Memory(data), _) => {
+                    bytes += data.len();
+                    body.data = Some(str::to_owned(data));
+                    return Ok(true);
+                }
+                (DataSource::Disk { sum }, Some((writer, bodies))) => (writer, bodies, *sum),
+                // A state leaves data to a disk that it has.
+                (DataSource::Disk { .. }, None) => return Ok(false),
+            };
             if let Some(found) = bodies.read(id, sum).map_err(|error| writer.unread(error))? {
                 bytes += found.data_bytes();
                 *body = found;
@@ -92,7 +108,12 @@ impl EmbeddedStore {
             }
             Ok(false)
         };
-        reading(&mut || answer.fill(&mut fill))?;
+        let mut put_in = || answer.fill(&mut fill);
+        if may_block {
+            block_in_place(put_in)?;
+        } else {
+            put_in()?;
+        }
         Ok(answer)
     }
 }

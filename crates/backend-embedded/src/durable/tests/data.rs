@@ -4,7 +4,8 @@
 use drumline_backend::Ids;
 use drumline_backend::apply_event::{Signature, apply_event, prepare_without_report};
 use drumline_backend::store::{
-    Created, Filter, Guard, IdempotencyKey, NewOperation, Reservation, Reserved, Transacted,
+    Created, Filter, Guard, IdempotencyKey, NewOperation, OutboxLook, Reservation, Reserved,
+    Transacted,
 };
 use drumline_protocol::operation::first_header;
 use drumline_protocol::transition::Event;
@@ -12,6 +13,7 @@ use drumline_protocol::{Author, Body, OperationId, Partition, Report, Rules, cod
 use tokio::time::timeout;
 
 use super::*;
+use crate::state::kept::decoded_bytes;
 use crate::state::rows::{BODY, key_of};
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -152,4 +154,28 @@ async fn an_operation_that_the_same_call_removes_is_not_answered_without_its_dat
         matches!(created.as_slice(), [Created::Unreadable(_)]),
         "{created:?}"
     );
+}
+
+#[tokio::test]
+async fn no_verb_decodes_data_that_are_in_memory() {
+    const DATA: usize = 100_000;
+    let store = EmbeddedStore::new(partitions(), Arc::new(SystemClock));
+    let ids = Ids::seeded(3);
+    let new: Vec<NewOperation> = (0..4).map(|_| with_data(&ids, DATA)).collect();
+    store.create(new.clone()).await.expect("it is in memory");
+    assert_found(&store, &new).await;
+
+    let state = store.content().state.lock();
+    decoded_bytes();
+    let filter = Filter::default();
+    let summaries = state.list_summaries(&filter, None, 100).operations;
+    assert_eq!(summaries.len(), new.len());
+    let page = state.list(&filter, None, 100).operations;
+    assert_eq!(page.len(), new.len());
+    let look = OutboxLook::oldest(Duration::ZERO, 100);
+    let offers = state.outbox_entries(Partition::new(3), &look, SystemClock.now());
+    assert_eq!(offers.into_entries().len(), new.len());
+    assert!(new.iter().all(|new| state.get(new.id).is_some()));
+    let decoded = decoded_bytes();
+    assert!((1..DATA).contains(&decoded), "{decoded} bytes");
 }
