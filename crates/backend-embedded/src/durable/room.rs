@@ -102,14 +102,6 @@ impl Room {
     }
 }
 
-/// The bytes of rows.
-pub(super) fn bytes_of(rows: &[Row]) -> u64 {
-    let bytes = rows
-        .iter()
-        .map(|(key, value)| key.len() + value.as_ref().map_or(0, Vec::len));
-    bytes.sum::<usize>() as u64
-}
-
 /// The bytes of the pages that a write of rows takes, at most. Each row may be alone in its
 /// page, whose size is a power of two; a removed row takes its page too, which is written
 /// without it.

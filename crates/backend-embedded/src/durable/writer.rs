@@ -25,10 +25,12 @@ use super::backup::Backups;
 use super::bodies::Bodies;
 use super::database::Database;
 use super::error::Error;
-use super::room::{Room, bytes_of, pages_of};
+use super::room::{Room, pages_of};
 use crate::rollups::Rollups;
 use crate::state::State;
+#[cfg(test)]
 use crate::state::rows::Row;
+use crate::state::rows::TakenRows;
 
 /// The name of the thread, for people.
 const THREAD: &str = "drumline-disk";
@@ -400,13 +402,13 @@ fn write(
     content: &Content,
     room: &Room,
 ) -> Result<(), Error> {
-    let mut rows = take(shared, content)?;
+    let (mut rows, bodies) = take(shared, content)?.encode();
     if !rows.is_empty() {
         // Neighbours share pages: each is then made once, and not looked for row by row.
         rows.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
         wait_for_room(shared, room, pages_of(&rows))?;
         database.write(&rows)?;
-        content.state.lock().note_written(&rows);
+        content.state.lock().note_written(bodies);
     }
     let mut groups = shared.groups.lock();
     groups.under_way_bytes = 0;
@@ -459,7 +461,7 @@ fn wait_for_room(shared: &Shared, room: &Room, pages: u64) -> Result<(), Error> 
 }
 
 /// Takes what is marked, and closes the open group.
-fn take(shared: &Shared, content: &Content) -> Result<Vec<Row>, Error> {
+fn take(shared: &Shared, content: &Content) -> Result<TakenRows, Error> {
     let mut state = content.state.lock();
     let mut rollups = content.rollups.lock();
     let rows = state.take_rows().map(|mut rows| {
@@ -469,7 +471,7 @@ fn take(shared: &Shared, content: &Content) -> Result<Vec<Row>, Error> {
     let mut groups = shared.groups.lock();
     groups.under_way = Some(std::mem::take(&mut groups.open));
     groups.open_bytes = 0;
-    groups.under_way_bytes = rows.as_deref().map_or(0, bytes_of);
+    groups.under_way_bytes = rows.as_ref().map_or(0, TakenRows::bytes);
     groups.under_way_released = std::mem::take(&mut groups.open_released);
     groups.is_awaited = false;
     rows.map_err(Error::Unencodable)

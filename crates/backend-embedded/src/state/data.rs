@@ -14,7 +14,8 @@ use drumline_protocol::{Body, OperationId, codec};
 
 use super::State;
 use super::kept::Encoded;
-use super::rows::{BODY, Row};
+use super::record::Record;
+use super::rows::{BODY, Row, TakenRows, key_of};
 
 /// The bytes of written bodies that are kept: those of some seconds of creates at the
 /// highest rate. More of them save reads, if operations wait no longer than that.
@@ -66,11 +67,15 @@ pub(crate) enum DataSource {
 /// Prints the same with the data and without: a checksum of them.
 impl std::fmt::Debug for KeptBody {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let sum = self.row().map(|row| crc32fast::hash(&row));
+        let sum = match &self.data {
+            KeptData::Here(data) => crc32fast::hash(&row_with(&self.encoded, data)),
+            KeptData::Elsewhere(Elsewhere::InBody { .. }) => crc32fast::hash(self.encoded.bytes()),
+            KeptData::Elsewhere(Elsewhere::OnDisk { sum, .. }) => *sum,
+        };
         f.debug_struct("KeptBody")
             .field("body", &self.read().without_data())
             .field("data_bytes", &self.data_bytes())
-            .field("sum", &sum.or(self.sum()))
+            .field("sum", &sum)
             .finish()
     }
 }
@@ -98,20 +103,6 @@ impl KeptBody {
                 encoded: Encoded::from_bytes(row),
                 data: KeptData::in_body(&body),
             },
-        }
-    }
-
-    /// The row; none if it is on the disk.
-    pub(super) fn row(&self) -> Option<Vec<u8>> {
-        match &self.data {
-            KeptData::Here(data) => {
-                let mut body = self.encoded.read();
-                body.data = Some(str::to_owned(data));
-                let row = codec::encode(&body);
-                Some(row.expect("a value without a wire format is refused before"))
-            }
-            KeptData::Elsewhere(Elsewhere::InBody { .. }) => Some(self.encoded.bytes().to_vec()),
-            KeptData::Elsewhere(Elsewhere::OnDisk { .. }) => None,
         }
     }
 
@@ -149,12 +140,10 @@ impl KeptBody {
         }
     }
 
-    /// Leaves the data to the disk, which has the row.
-    fn let_go(&mut self) {
-        if let KeptData::Here(data) = &self.data
-            && let Some(row) = self.row()
-        {
-            self.data = KeptData::on_disk(data.len(), crc32fast::hash(&row));
+    /// Leaves the data to the disk, which has the row with this checksum.
+    fn let_go(&mut self, sum: u32) {
+        if let KeptData::Here(data) = &self.data {
+            self.data = KeptData::on_disk(data.len(), sum);
         }
     }
 }
@@ -178,44 +167,108 @@ fn apart(body: &mut Body) -> Option<String> {
     body.data.take_if(|data| data.len() >= LEAST_BYTES)
 }
 
-/// The operations whose bodies are on the disk and in memory, oldest first.
+/// The row of a body and its data.
+fn row_with(encoded: &Encoded<Body>, data: &str) -> Vec<u8> {
+    let mut body = encoded.read();
+    body.data = Some(data.to_owned());
+    codec::encode(&body).expect("a value without a wire format is refused before")
+}
+
+/// A body that is to be written. Its row is made with nothing locked.
+pub(super) struct TakenBody {
+    id: OperationId,
+    sequence: u64,
+    encoded: Encoded<Body>,
+    data: Arc<str>,
+}
+
+impl TakenBody {
+    /// The bytes of the row, about.
+    pub(super) fn bytes(&self) -> usize {
+        self.encoded.bytes().len() + self.data.len()
+    }
+
+    /// The row, and the note for [`State::note_written`].
+    pub(super) fn encode(self) -> (Row, WrittenBody) {
+        let row = row_with(&self.encoded, &self.data);
+        let written = WrittenBody {
+            id: self.id,
+            sequence: self.sequence,
+            bytes: row.len(),
+            sum: crc32fast::hash(&row),
+        };
+        ((key_of(BODY, self.id), Some(row)), written)
+    }
+}
+
+/// A body whose row was written, and whose data are in memory, too.
+#[derive(Clone, Debug)]
+pub(crate) struct WrittenBody {
+    id: OperationId,
+    /// The sequence number of its operation. An operation that comes after the removal of
+    /// this one has another, and may have the id.
+    sequence: u64,
+    /// The bytes of the row, and their checksum.
+    bytes: usize,
+    sum: u32,
+}
+
+/// The bodies that are on the disk and in memory, oldest first.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Written {
-    ids: VecDeque<(OperationId, usize)>,
+    bodies: VecDeque<WrittenBody>,
     bytes: usize,
 }
 
+impl TakenRows {
+    /// Takes the body of an operation, unless the disk has it.
+    pub(super) fn take_body(&mut self, id: OperationId, record: Option<&Record>) {
+        let row = match record.map(|record| (record.sequence, &record.body)) {
+            None => None,
+            Some((sequence, body)) => match &body.data {
+                KeptData::Here(data) => {
+                    self.bodies.push(TakenBody {
+                        id,
+                        sequence,
+                        encoded: body.encoded.clone(),
+                        data: Arc::clone(data),
+                    });
+                    return;
+                }
+                KeptData::Elsewhere(Elsewhere::OnDisk { .. }) => return,
+                KeptData::Elsewhere(Elsewhere::InBody { .. }) => {
+                    Some(body.encoded.bytes().to_vec())
+                }
+            },
+        };
+        self.rows.push((key_of(BODY, id), row));
+    }
+}
+
 impl State {
-    /// Notes that the disk has these rows: data of earlier ones need not be kept.
-    pub(crate) fn note_written(&mut self, rows: &[Row]) {
-        for (key, value) in rows {
-            if let ([BODY, id @ ..], Some(value)) = (key.as_slice(), value)
-                && let Some(id) = id.try_into().ok().and_then(OperationId::from_bytes)
-            {
-                self.written.ids.push_back((id, value.len()));
-                self.written.bytes += value.len();
-            }
-        }
+    /// Notes that the disk has the rows of these bodies: data of earlier ones need not be
+    /// kept.
+    pub(crate) fn note_written(&mut self, bodies: Vec<WrittenBody>) {
+        let bytes: usize = bodies.iter().map(|written| written.bytes).sum();
+        self.written.bytes += bytes;
+        self.written.bodies.extend(bodies);
         while self.written.bytes > KEPT_BYTES
-            && let Some((id, bytes)) = self.written.ids.pop_front()
+            && let Some(written) = self.written.bodies.pop_front()
         {
-            self.written.bytes -= bytes;
-            self.let_go(id);
+            self.written.bytes -= written.bytes;
+            self.let_go(&written);
         }
     }
 
     /// Leaves the data of an operation to the disk.
-    fn let_go(&mut self, id: OperationId) {
+    fn let_go(&mut self, written: &WrittenBody) {
+        let id = written.id;
         let Some(contents) = self.partitions.get_mut(&id.partition()) else {
             return;
         };
-        let marked = contents.touched.operations.get(&id);
-        // A later operation of this id, which is still to be written.
-        if marked.is_some_and(|parts| parts.body) {
-            return;
-        }
-        if let Some(record) = contents.records.get_mut(&id) {
-            Arc::make_mut(record).body.let_go();
+        let record = contents.records.get_mut(&id);
+        if let Some(record) = record.filter(|record| record.sequence == written.sequence) {
+            Arc::make_mut(record).body.let_go(written.sum);
         }
     }
 

@@ -29,16 +29,55 @@
 //! [`State::take_rows`] gives the rows of what is marked, and
 //! [`State::restore`](super::State::restore) makes a state of all rows.
 
+use std::sync::Arc;
+
 use drumline_backend::store::{AuditPlace, IdempotencyKey, QueueUse};
 use drumline_protocol::codec::{self, Format};
 use drumline_protocol::transition::EndClass;
 use drumline_protocol::{ActionId, OperationId, Partition, ScopeKey, Timestamp};
 
+use super::data::{TakenBody, WrittenBody};
 use super::touched::{Parts, Touched};
 use super::{Contents, State};
 
 /// A row: its key, and its value, or none if it is gone.
 pub(crate) type Row = (Vec<u8>, Option<Vec<u8>>);
+
+/// The rows of what was marked, at a moment.
+#[derive(Default)]
+pub(crate) struct TakenRows {
+    pub(super) rows: Vec<Row>,
+    /// The bodies whose rows are not made yet.
+    pub(super) bodies: Vec<TakenBody>,
+}
+
+impl TakenRows {
+    /// Adds rows of what is not in the state.
+    pub(crate) fn extend(&mut self, rows: Vec<Row>) {
+        self.rows.extend(rows);
+    }
+
+    /// The bytes of the rows, about.
+    pub(crate) fn bytes(&self) -> u64 {
+        let rows = self.rows.iter();
+        let rows = rows.map(|(key, value)| key.len() + value.as_ref().map_or(0, Vec::len));
+        let bodies = self.bodies.iter().map(TakenBody::bytes);
+        rows.chain(bodies).sum::<usize>() as u64
+    }
+
+    /// Makes the rows that are not made yet: nothing needs to be locked. Returns the notes
+    /// of their bodies, too, for [`State::note_written`].
+    pub(crate) fn encode(self) -> (Vec<Row>, Vec<WrittenBody>) {
+        let mut rows = self.rows;
+        let mut written = Vec::with_capacity(self.bodies.len());
+        for body in self.bodies {
+            let (row, note) = body.encode();
+            rows.push(row);
+            written.push(note);
+        }
+        (rows, written)
+    }
+}
 
 pub(crate) const NUMBERS: u8 = 0;
 pub(crate) const STATE: u8 = 1;
@@ -138,13 +177,14 @@ impl State {
     ///
     /// # Errors
     /// When a value cannot be encoded: it is over every limit.
-    pub(crate) fn take_rows(&mut self) -> Result<Vec<Row>, codec::Error> {
-        let mut rows = Vec::new();
+    pub(crate) fn take_rows(&mut self) -> Result<TakenRows, codec::Error> {
+        let mut taken = TakenRows::default();
         for partition in std::mem::take(&mut self.touched.visited) {
             if let Some(contents) = self.partitions.get_mut(&partition) {
-                contents.take_rows(partition, &mut rows)?;
+                contents.take_rows(partition, &mut taken)?;
             }
         }
+        let rows = &mut taken.rows;
         for key in std::mem::take(&mut self.touched.pauses) {
             rows.push(self.pause_row(key)?);
         }
@@ -169,7 +209,7 @@ impl State {
         if std::mem::take(&mut self.touched.numbers) {
             rows.push((vec![NUMBERS], Some(self.numbers())));
         }
-        Ok(rows)
+        Ok(taken)
     }
 
     /// Notes that a reader sees a number that was given out.
@@ -238,7 +278,11 @@ impl State {
 }
 
 impl Contents {
-    fn take_rows(&mut self, partition: Partition, rows: &mut Vec<Row>) -> Result<(), codec::Error> {
+    fn take_rows(
+        &mut self,
+        partition: Partition,
+        taken: &mut TakenRows,
+    ) -> Result<(), codec::Error> {
         let Touched {
             is_on,
             operations,
@@ -247,10 +291,10 @@ impl Contents {
         } = std::mem::take(&mut self.touched);
         self.touched.is_on = is_on;
         for (id, parts) in operations {
-            self.operation_rows(id, parts, rows)?;
+            self.operation_rows(id, parts, taken)?;
         }
         for key in keys {
-            rows.push(self.reservation_row(partition, key));
+            taken.rows.push(self.reservation_row(partition, key));
         }
         for id in removed {
             let value = self.removed.entry(id).map(|(commit, until)| {
@@ -259,7 +303,7 @@ impl Contents {
                 bytes.time(until);
                 bytes.0
             });
-            rows.push((key_of(REMOVED, id), value));
+            taken.rows.push((key_of(REMOVED, id), value));
         }
         Ok(())
     }
@@ -268,25 +312,22 @@ impl Contents {
         &self,
         id: OperationId,
         parts: Parts,
-        rows: &mut Vec<Row>,
+        taken: &mut TakenRows,
     ) -> Result<(), codec::Error> {
         let record = self.records.get(&id);
-        rows.push((key_of(STATE, id), self.operation_state(id)?));
+        let state = (key_of(STATE, id), self.operation_state(id)?);
+        taken.rows.push(state);
         if parts.body {
-            match record.map(|record| record.body.row()) {
-                Some(Some(row)) => rows.push((key_of(BODY, id), Some(row))),
-                // The disk has it.
-                Some(None) => {}
-                None => rows.push((key_of(BODY, id), None)),
-            }
+            taken.take_body(id, record.map(Arc::as_ref));
         }
         if parts.report {
             let report = record.and_then(|record| record.encoded_report());
             let report = report.map(|report| report.bytes().to_vec());
-            rows.push((key_of(REPORT, id), report));
+            taken.rows.push((key_of(REPORT, id), report));
         }
         if parts.outputs {
-            rows.push((key_of(OUTPUTS, id), self.outputs_value(id)?));
+            let outputs = (key_of(OUTPUTS, id), self.outputs_value(id)?);
+            taken.rows.push(outputs);
         }
         Ok(())
     }

@@ -4,11 +4,11 @@
 use drumline_backend::Ids;
 use drumline_backend::apply_event::{Signature, apply_event, prepare_without_report};
 use drumline_backend::store::{
-    Created, Filter, Guard, IdempotencyKey, NewOperation, OutboxLook, Reservation, Reserved,
-    Transacted,
+    Commit, Committed, Created, Filter, Guard, IdempotencyKey, NewOperation, OutboxLook,
+    Reservation, Reserved, Transacted,
 };
 use drumline_protocol::operation::first_header;
-use drumline_protocol::transition::Event;
+use drumline_protocol::transition::{At, Event, apply};
 use drumline_protocol::{Author, Body, OperationId, Partition, Report, Rules, codec};
 use tokio::time::timeout;
 
@@ -178,4 +178,54 @@ async fn no_verb_decodes_data_that_are_in_memory() {
     assert!(new.iter().all(|new| state.get(new.id).is_some()));
     let decoded = decoded_bytes();
     assert!((1..DATA).contains(&decoded), "{decoded} bytes");
+}
+
+/// A state whose changes are marked, and operations whose rows are to be written.
+fn marked(new: &[NewOperation]) -> State {
+    let mut state = State::new(partitions());
+    state.mark_changes();
+    for new in new {
+        state.create(new.clone(), SystemClock.now());
+    }
+    state
+}
+
+#[test]
+fn neither_a_write_nor_what_follows_it_decodes_with_the_state_locked() {
+    let ids = Ids::seeded(4);
+    let new: Vec<NewOperation> = (0..4).map(|_| with_data(&ids, 2_000)).collect();
+    let mut state = marked(&new);
+    decoded_bytes();
+    let taken = state.take_rows().expect("they were encoded before");
+    assert_eq!(decoded_bytes(), 0);
+    let (_, bodies) = taken.encode();
+    decoded_bytes();
+    state.note_written(bodies);
+    assert_eq!(decoded_bytes(), 0);
+    assert!(new.iter().all(|new| state.sum_of_data(new.id).is_some()));
+}
+
+#[test]
+fn data_of_a_later_operation_with_an_id_stay_until_they_are_written() {
+    let ids = Ids::seeded(5);
+    let first = with_data(&ids, 2_000);
+    let mut state = marked(std::slice::from_ref(&first));
+    let (_, bodies) = state.take_rows().expect("it was encoded before").encode();
+    for event in [Event::Cancel, Event::Delete] {
+        let header = state.header(first.id).expect("it is there");
+        let at = At {
+            now: SystemClock.now(),
+            commit: ids.commit(),
+        };
+        let transition = apply(&header, event, at).expect("it may");
+        let author = Author::worker("host");
+        let commit = Commit::new(first.id, &header, &transition, Guard::None, &author);
+        let made = state.commit(commit, at.now);
+        assert!(matches!(made, Committed::Done(_)), "{made:?}");
+    }
+    let mut later = first.clone();
+    later.body.data = Some("\"later\"".to_owned());
+    state.create(later, SystemClock.now());
+    state.note_written(bodies);
+    assert_eq!(state.sum_of_data(first.id), None);
 }
