@@ -305,7 +305,7 @@ impl Store for EmbeddedStore {
                     state.put_back(commit, now)
                 };
                 if let Committed::Done(done) = &mut answer {
-                    limit(done, &mut room);
+                    limit(id, done, &mut room, state);
                     self.note_released(released);
                 }
                 answers.push((id, answer));
@@ -313,17 +313,12 @@ impl Store for EmbeddedStore {
             Lacking::new(answers, state)
         });
         let answers = self.filled(answers).await?;
-        // With what was read meanwhile.
-        let mut room = Room::new(ALONG_BYTES);
-        let mut limited = Vec::with_capacity(answers.len());
-        for ((_, mut answer), ending) in answers.into_iter().zip(ends) {
-            if let Committed::Done(done) = &mut answer {
-                limit(done, &mut room);
+        for ((_, answer), ending) in answers.iter().zip(ends) {
+            if let Committed::Done(_) = answer {
                 ending.into_iter().for_each(|id| self.tell(id));
             }
-            limited.push(answer);
         }
-        Ok(limited)
+        Ok(answers.into_iter().map(|(_, answer)| answer).collect())
     }
 
     async fn transact(
@@ -345,15 +340,18 @@ impl Store for EmbeddedStore {
             .collect::<Result<_>>()?;
         let answer = self.change_with_creates(bytes, |state, now| {
             let ids: Vec<OperationId> = commits.iter().map(|commit| commit.id).collect();
-            Lacking::new((ids, state.transact(creates, commits, now)), state)
-        });
-        let (_, mut answer) = self.filled(answer).await?;
-        if let Transacted::Done { committed, .. } = &mut answer {
-            let mut room = Room::new(ALONG_BYTES);
-            committed.iter_mut().for_each(|done| limit(done, &mut room));
-            for id in ending {
-                self.tell(id);
+            let mut answer = state.transact(creates, commits, now);
+            if let Transacted::Done { committed, .. } = &mut answer {
+                let mut room = Room::new(ALONG_BYTES);
+                for (id, done) in ids.iter().zip(committed) {
+                    limit(*id, done, &mut room, state);
+                }
             }
+            Lacking::new((ids, answer), state)
+        });
+        let (_, answer) = self.filled(answer).await?;
+        if let Transacted::Done { .. } = &answer {
+            ending.into_iter().for_each(|id| self.tell(id));
         }
         Ok(answer)
     }

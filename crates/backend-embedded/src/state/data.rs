@@ -277,6 +277,12 @@ impl State {
         self.record(id)?.body.source()
     }
 
+    /// The bytes of the data of an operation, wherever they are.
+    pub(crate) fn data_bytes(&self, id: OperationId) -> usize {
+        let record = self.record(id);
+        record.map_or(0, |record| record.body.data_bytes())
+    }
+
     /// The checksum of the row with the body of an operation, if its data are on the disk
     /// alone.
     pub(crate) fn sum_of_data(&self, id: OperationId) -> Option<u32> {

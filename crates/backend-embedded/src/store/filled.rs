@@ -6,9 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use drumline_backend::store::{
-    self, ALONG_BYTES, Committed, Created, Done, Page, Result, Transacted,
-};
+use drumline_backend::store::{self, Committed, Created, Done, Page, Result, Transacted};
 use drumline_protocol::{Body, Operation, OperationId};
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::task::block_in_place;
@@ -29,9 +27,6 @@ type Fill<'a> = dyn FnMut(OperationId, &mut Body) -> Result<bool> + 'a;
 
 /// An answer that may have bodies.
 pub(super) trait HasBodies {
-    /// The bytes of data after which no more are read, and what lacks some is left out.
-    const MOST_BYTES: usize = usize::MAX;
-
     /// Calls `fill` for each body, and leaves out what is gone.
     ///
     /// # Errors
@@ -77,17 +72,12 @@ impl EmbeddedStore {
             mut answer,
             sources,
         } = lacking;
-        let mut bytes = 0;
         let mut fill = |id, body: &mut Body| {
             let Some(source) = sources.get(&id) else {
                 return Ok(true);
             };
-            if bytes > T::MOST_BYTES {
-                return Ok(false);
-            }
             let (writer, bodies, sum) = match (source, &disk) {
                 (DataSource::Memory(data), _) => {
-                    bytes += data.len();
                     body.data = Some(str::to_owned(data));
                     return Ok(true);
                 }
@@ -96,7 +86,6 @@ impl EmbeddedStore {
                 (DataSource::Disk { .. }, None) => return Ok(false),
             };
             if let Some(found) = bodies.read(id, sum).map_err(|error| writer.unread(error))? {
-                bytes += found.data_bytes();
                 *body = found;
                 return Ok(true);
             }
@@ -162,8 +151,6 @@ impl HasBodies for Vec<Created> {
 
 /// Commits with their answers.
 impl HasBodies for Vec<(OperationId, Committed)> {
-    const MOST_BYTES: usize = ALONG_BYTES;
-
     fn fill(&mut self, fill: &mut Fill<'_>) -> Result<()> {
         for (id, committed) in self {
             if let Committed::Done(done) = committed {

@@ -1,11 +1,12 @@
 //! Values as a server would take and give them: through the wire formats, and without
 //! the records that an answer has no room for.
 
-use drumline_backend::store::{Commit, Done, Guard, NewOperation, Result, Room};
+use drumline_backend::store::{Commit, Done, Guard, NewOperation, Record, Result, Room};
 use drumline_protocol::transition::LockEffect;
 use drumline_protocol::{Fence, OperationId, OutputParts};
 
 use crate::roundtrip::through_codec;
+use crate::state::State;
 
 /// The operation as it would come back from a server.
 pub(super) fn written(new: NewOperation) -> Result<NewOperation> {
@@ -66,10 +67,15 @@ pub(super) fn released_by(commit: &Commit) -> Option<(OperationId, Fence)> {
     }
 }
 
-/// Leaves out the records that an answer has no room for, as a server would.
-pub(super) fn limit(done: &mut Done, room: &mut Room) {
-    done.record = done.record.take().and_then(|record| room.admit(record));
+/// Leaves out the records that an answer has no room for, as a server would: by the bytes
+/// of their data, which are not in the answer yet.
+pub(super) fn limit(id: OperationId, done: &mut Done, room: &mut Room, state: &State) {
+    let mut has_room =
+        |id, record: &Record| room.take(state.data_bytes(id) + record.report.bytes());
+    done.record = done.record.take().filter(|record| has_room(id, record));
     if let Some(promoted) = &mut done.promoted {
-        promoted.record = promoted.record.take().and_then(|record| room.admit(record));
+        let id = promoted.operation.id;
+        let record = promoted.record.take();
+        promoted.record = record.filter(|record| has_room(id, record));
     }
 }

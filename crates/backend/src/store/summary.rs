@@ -7,8 +7,6 @@
 use drumline_protocol::message::Offer;
 use drumline_protocol::{Body, Header, Operation, OperationId};
 
-use super::commit::Record;
-
 /// The bytes of data and reports that one answer of a store holds, if more than
 /// one operation is in it. More would hold up the answers behind it; at 10 MB a
 /// second an answer takes a tenth of a second. A lone operation may be larger.
@@ -63,10 +61,14 @@ impl Room {
         Self(bytes)
     }
 
-    /// Returns the record if there is room for it, and takes the room.
-    pub fn admit(&mut self, record: Record) -> Option<Record> {
-        let bytes = record.body.data_bytes() + record.report.bytes();
-        self.0 = self.0.checked_sub(bytes)?;
-        Some(record)
+    /// Returns true if there is room for a record of so many bytes, and takes the room.
+    pub const fn take(&mut self, bytes: usize) -> bool {
+        match self.0.checked_sub(bytes) {
+            Some(left) => {
+                self.0 = left;
+                true
+            }
+            None => false,
+        }
     }
 }

@@ -4,8 +4,8 @@
 use drumline_backend::Ids;
 use drumline_backend::apply_event::{Signature, apply_event, prepare_without_report};
 use drumline_backend::store::{
-    Commit, Committed, Created, Filter, Guard, IdempotencyKey, NewOperation, OutboxLook,
-    Reservation, Reserved, Transacted,
+    ALONG_BYTES, Commit, Committed, Created, Filter, Guard, IdempotencyKey, NewOperation,
+    OutboxLook, Reservation, Reserved, Transacted,
 };
 use drumline_protocol::operation::first_header;
 use drumline_protocol::transition::{At, Event, apply};
@@ -102,6 +102,45 @@ async fn data_that_are_not_those_that_were_written_end_the_store() {
             noted.expect_err("the store has ended");
         }
     }
+}
+
+#[tokio::test]
+async fn a_claim_reads_no_data_that_its_answer_has_no_room_for() {
+    let store = Disk::new().open().expect("an empty disk");
+    let ids = Ids::seeded(6);
+    let (small, large) = (with_data(&ids, 2_000), with_data(&ids, ALONG_BYTES));
+    let new = [large.clone(), small.clone()];
+    store.create(new.to_vec()).await.expect("there is room");
+    on_the_disk(&store).await;
+    assert!(are_on_the_disk(&store, &new));
+    // A read would end the store.
+    store.overwrite((key_of(BODY, large.id), None));
+    let author = Author::worker("host");
+    let claims = new.iter().map(|new| {
+        let host = "host".to_owned();
+        let at = At {
+            now: SystemClock.now(),
+            commit: ids.commit(),
+        };
+        let transition = apply(&new.header, Event::Claim { host }, at).expect("it is Ready");
+        let taking = Guard::Acquire {
+            owner: ids.member(),
+            lease: Duration::from_secs(30),
+        };
+        let mut claim = Commit::new(new.id, &new.header, &transition, taking, &author);
+        claim.want_record = true;
+        claim
+    });
+    let answers = store.commit(claims.collect()).await;
+    let answers = answers.expect("what it reads is whole");
+    let along: Vec<Option<Body>> = answers
+        .into_iter()
+        .map(|answer| match answer {
+            Committed::Done(done) => done.record.map(|record| record.body),
+            other => panic!("expected a claim: {other:?}"),
+        })
+        .collect();
+    assert_eq!(along, [None, Some(small.body)]);
 }
 
 /// A create finds an operation by its key, and the same transaction removes it.
