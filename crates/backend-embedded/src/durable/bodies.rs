@@ -7,7 +7,6 @@
 use std::sync::Weak;
 
 use drumline_protocol::{Body, OperationId, codec};
-use tokio::task::spawn_blocking;
 
 use super::database::{Database, Reading};
 use super::error::Error;
@@ -17,18 +16,13 @@ use crate::state::rows::{BODY, key_of};
 pub(crate) struct Bodies(Reading);
 
 impl Bodies {
-    /// Begins to read. While the file is made smaller, that waits, on a thread that may.
+    /// Begins to read. Waits while the file is made smaller. Cancel-safe.
     ///
     /// # Errors
     /// When the file is closed, or cannot be read.
     pub(super) async fn begin(database: &Weak<Database>) -> Result<Self, Error> {
         let database = database.upgrade().ok_or(Error::Closed)?;
-        if let Some(reading) = database.try_reading() {
-            return reading.map(Self);
-        }
-        let reading = spawn_blocking(move || database.reading());
-        // The thread ends early with the runtime alone.
-        reading.await.unwrap_or(Err(Error::Closed)).map(Self)
+        database.reading().await.map(Self)
     }
 
     /// Reads a body; `None` if there is none with this checksum. Blocks for the time of

@@ -19,6 +19,7 @@ use parking_lot::RwLock;
 use redb::backends::FileBackend;
 use redb::{CompactionError, ReadableDatabase as _, TableDefinition};
 use rustix::fs::{FlockOperation, flock};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::error::Error;
@@ -105,6 +106,8 @@ pub(crate) struct Database {
     /// Locked for reading by all that goes on beside each other, and for writing while
     /// the file is made smaller.
     redb: RwLock<redb::Database>,
+    /// Wakes the reads that wait while the file is made smaller.
+    readable: Notify,
     file: PathBuf,
     space: Space,
     /// The bytes of rows that were removed since the file was made smaller, less those
@@ -157,6 +160,7 @@ impl Database {
     fn of(redb: redb::Database, file: PathBuf, space: Space) -> Self {
         Self {
             redb: RwLock::new(redb),
+            readable: Notify::new(),
             file,
             space,
             removed: AtomicU64::new(u64::MAX),
@@ -330,6 +334,8 @@ impl Database {
         if self.space.free().is_some_and(|free| free < needed) {
             return Ok(());
         }
+        // Behind the lock, which is released first.
+        let _wake = Wake(&self.readable);
         let Some(mut redb) = self.redb.try_write() else {
             return Ok(());
         };
@@ -395,15 +401,17 @@ impl Database {
         read().map_err(|error| Error::database(&self.file, "read", error))
     }
 
-    /// Begins to read rows as they are now. Waits while the file is made smaller.
-    pub(super) fn reading(&self) -> Result<Reading, Error> {
-        self.reading_of(&self.redb.read())
-    }
-
-    /// [`Self::reading`], or `None` while the file is made smaller.
-    pub(super) fn try_reading(&self) -> Option<Result<Reading, Error>> {
-        let redb = self.redb.try_read()?;
-        Some(self.reading_of(&redb))
+    /// Begins to read rows as they are now. Waits while the file is made smaller, without a
+    /// thread. Cancel-safe.
+    pub(super) async fn reading(&self) -> Result<Reading, Error> {
+        loop {
+            // Made before the look at the lock, so that it has each end after the look.
+            let readable = self.readable.notified();
+            if let Some(redb) = self.redb.try_read() {
+                return self.reading_of(&redb);
+            }
+            readable.await;
+        }
     }
 
     fn reading_of(&self, redb: &redb::Database) -> Result<Reading, Error> {
@@ -418,6 +426,15 @@ impl Database {
     /// The disk that the file is on.
     pub(crate) const fn space(&self) -> &Space {
         &self.space
+    }
+}
+
+/// Wakes the reads that wait, however the work on the file ends.
+struct Wake<'a>(&'a Notify);
+
+impl Drop for Wake<'_> {
+    fn drop(&mut self) {
+        self.0.notify_waiters();
     }
 }
 

@@ -318,6 +318,34 @@ async fn room_of_removed_operations_goes_back_to_a_disk_that_is_nearly_full() {
     assert_eq!(found.expect("it answers").iter().flatten().count(), 2);
 }
 
+/// The runtime has one thread for calls that block.
+#[test]
+fn a_read_that_waits_for_a_smaller_file_takes_no_thread() {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_all().max_blocking_threads(1).build();
+    runtime.expect("a runtime").block_on(async {
+        let scene = Scene::new();
+        let id = scene.create(1_000).await;
+        scene.disk.set_standing(true);
+        scene.set_free(64 * MIB - 1);
+        let refused = scene.store.create(vec![scene.prepare(1)]).await;
+        refused.expect_err("there is little room");
+        let read = loop {
+            let mut read = Box::pin(scene.store.get(std::slice::from_ref(&id)));
+            if poll_once(&mut read).await.is_pending() {
+                break read;
+            }
+            tokio::task::yield_now().await;
+        };
+        let blocks = tokio::task::spawn_blocking(|| ());
+        let blocks = timeout(Duration::from_secs(20), blocks).await;
+        scene.disk.set_standing(false);
+        blocks.expect("the thread is free").expect("it ends");
+        let found = read.await.expect("it answers");
+        assert_eq!(found.iter().flatten().count(), 1);
+    });
+}
+
 #[tokio::test]
 async fn no_page_is_moved_on_a_full_disk() {
     let scene = Scene::new();
