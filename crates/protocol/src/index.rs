@@ -276,6 +276,9 @@ pub fn index_keys(id: OperationId, header: &Header, body: &Body) -> Vec<IndexKey
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::id::{CommitId, Partition};
+    use crate::operation::{Rules, first_header};
+    use crate::time::Timestamp;
 
     #[test]
     fn letters_and_names_are_read_again() {
@@ -302,5 +305,79 @@ mod tests {
             }
         }
         assert_eq!(IndexKey::name(&a, "bc"), IndexKey::name(&a, "bc"));
+    }
+
+    #[test]
+    fn a_status_has_one_shelf_of_each_index_or_none() {
+        let letters = |kind: IndexKind| {
+            Status::ALL.map(|status| kind.shelf(status).map(|shelf| shelf.letter()))
+        };
+        let of_status = |status: Status| match status {
+            Status::WaitingForResources => Some(b'0'),
+            Status::Waiting => Some(b'1'),
+            Status::Succeeded => Some(b's'),
+            Status::Failed => Some(b'f'),
+            Status::Canceled => Some(b'c'),
+            Status::InProgress | Status::Pausing | Status::Canceling => None,
+        };
+        for kind in IndexKind::ALL {
+            let expected = Status::ALL.map(|status| match kind {
+                IndexKind::MessageName => of_status(status).map(Some),
+                IndexKind::Outcome => of_status(status)
+                    .filter(|_| matches!(status, Status::Failed | Status::Canceled))
+                    .map(Some),
+                IndexKind::Correlation
+                | IndexKind::Name
+                | IndexKind::Parent
+                | IndexKind::Record
+                | IndexKind::Owner
+                | IndexKind::Token => Some(None),
+            });
+            assert_eq!(letters(kind), expected, "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn an_operation_is_in_the_indexes_of_the_values_that_it_has() {
+        let now = Timestamp::from_millis(1_795_000_000_000);
+        let id = OperationId::new(now, Partition::new(1), [2; 16]);
+        let own = Uuid::from_bytes(*id.as_bytes());
+        let [parent, record] = [3, 4].map(Uuid::from_u128);
+        let header = first_header(Rules::default(), None, CommitId(1), now);
+        let body = Body {
+            owner: "ann".to_owned(),
+            correlation_id: own,
+            ..Body::new("DoIt", now)
+        };
+        let organization = body.organization.clone();
+        let always = [
+            IndexKey::message_name(&organization, "DoIt"),
+            IndexKey::outcome(&organization),
+            IndexKey::owner(&organization, "ann"),
+        ];
+        assert_eq!(index_keys(id, &header, &body), always);
+
+        let chain = ChainKey::of_requests(&organization);
+        let mut header = header;
+        header.rules.chain = Some(chain);
+        let body = Body {
+            correlation_id: parent,
+            name: "report".to_owned(),
+            parent_id: Some(parent),
+            regarding_object_id: Some(record),
+            ..body
+        };
+        let [message_name, outcome, owner] = always;
+        let all = [
+            message_name,
+            outcome,
+            IndexKey::correlation(&organization, parent),
+            IndexKey::name(&organization, "report"),
+            IndexKey::parent(&organization, parent),
+            IndexKey::record(&organization, record),
+            owner,
+            IndexKey::token(chain),
+        ];
+        assert_eq!(index_keys(id, &header, &body), all);
     }
 }

@@ -304,6 +304,9 @@ pub fn scope_keys_of(header: &Header, body: &Body) -> Vec<ScopeKey> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::id::{CommitId, OperationId, Partition};
+    use crate::message::Offer;
+    use crate::operation::{Rules, first_header};
 
     fn scope(kind: PauseKind, organization: &str, value: &str) -> PauseScope {
         PauseScope {
@@ -375,5 +378,41 @@ mod tests {
             ..pause
         };
         assert!(endless.is_in_force(Timestamp::from_millis(i64::MAX)));
+    }
+
+    #[test]
+    fn a_scope_is_named_for_programs_and_for_people() {
+        for (kind, name, words) in [
+            (PauseKind::Queue, "queue", "queue x"),
+            (PauseKind::MessageName, "messageName", "message name x"),
+            (PauseKind::Organization, "organization", "organization x"),
+            (PauseKind::DependencyToken, "dependencyToken", "token x"),
+        ] {
+            let scope = scope(kind, "contoso", "x");
+            assert_eq!(scope.name(), name);
+            assert_eq!(scope.to_string(), words);
+        }
+        assert_eq!(PauseScope::everything().name(), "everything");
+        // A name that stands for all organizations elsewhere is a name like any other.
+        assert_eq!(scope(PauseKind::Queue, "*", "x").name(), "queue");
+    }
+
+    #[test]
+    fn an_operation_is_in_the_scopes_of_its_parts() {
+        let organization = Organization("contoso".to_owned());
+        let chain = Some(ChainKey::of_requests(&organization));
+        let queue: QueueName = "imports".parse().unwrap();
+        let now = Timestamp::from_millis(1);
+        let mut header = first_header(Rules::default(), None, CommitId(1), now);
+        header.rules.chain = chain;
+        let body = Body {
+            organization: organization.clone(),
+            queue: queue.clone(),
+            ..Body::new("SendMail", now)
+        };
+        let expected = scope_keys(&organization, &queue, "SendMail", chain);
+        assert_eq!(scope_keys_of(&header, &body), expected);
+        let id = OperationId::new(now, Partition::new(1), [2; 16]);
+        assert_eq!(Offer::new(id, &header, &body).scope_keys(), expected);
     }
 }
