@@ -249,6 +249,13 @@ mod tests {
             ("error 0x80040216", "error #"),
             ("request op_a8Kd92jQ was lost", "request # was lost"),
             ("http2 is off", "http# is off"),
+            ("version12 and utf8string", "version# and utf#string"),
+            ("commit abcdef01 is bad", "commit # is bad"),
+            ("took 3.25, not 2.", "took #, not #."),
+            (
+                "said 'it can't be done' to '' twice",
+                "said '…' to '…' twice",
+            ),
             ("it can't be done, isn't it", "it can't be done, isn't it"),
             ("unclosed 'quote", "unclosed 'quote"),
             ("one\n\ttwo  ", "one two"),
@@ -280,6 +287,7 @@ mod tests {
             assert_ne!(key, other);
         }
         assert_eq!(key.to_string().parse(), Ok(key));
+        assert_eq!(format!("{key:?}"), key.to_string());
         let fault = Fault::new(ErrorCode::NETWORK_ERROR, "Broken.", "row 7");
         assert_eq!(FailureKey::of("Import", FaultKind::of(&fault)), key);
         let silent = Fault::new(ErrorCode::NETWORK_ERROR, "row 7", "");

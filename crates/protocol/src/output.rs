@@ -367,10 +367,30 @@ mod tests {
             ("\u{1b}[1;31merror\u{1b}[0m: x", "error: x"),
             ("10 %\r20 %\r\ndone\n", "10 %\n20 %\ndone\n"),
             ("\u{1b}]0;title\u{7}a\u{1b}]8;;x\u{1b}\\b", "ab"),
+            ("\u{1b}]0;C:\\temp\u{7}a", "a"),
             ("cut \u{1b}[3", "cut "),
             ("\u{1b}x", "\u{1b}x"),
         ] {
             assert_eq!(plain(text), shown);
         }
+    }
+
+    #[test]
+    fn a_store_reads_the_parts_that_it_keeps() {
+        let mut outputs = Outputs::default();
+        assert!(outputs.is_empty());
+        let long = "x".repeat(OTHER_BYTES + 1);
+        let parts = failed(3, &long);
+        assert_eq!(parts.place(), 2);
+        assert_eq!(parts.bytes(), long.len());
+        outputs.store(parts.clone());
+        assert!(!outputs.is_empty());
+        for attempt in 4..=7 {
+            outputs.store(succeeded(attempt, "done"));
+        }
+        let (front, ends, aside) = outputs.parts();
+        let ends: Vec<u32> = ends.map(|end| end.attempt).collect();
+        assert_eq!((front, aside), (parts.front.as_ref(), Some(&parts.end)));
+        assert_eq!(ends, [5, 6, 7, 4], "each at its place");
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::*;
 use crate::codec;
 use crate::id::{CommitId, Partition};
-use crate::operation::{Fault, Rules, first_header};
+use crate::operation::{Fault, Recurrence, Rules, first_header, series_header};
 use crate::retry::Jitter;
 use crate::transition::{At, Event, apply};
 
@@ -178,6 +178,61 @@ fn a_history_whose_stored_part_is_lost_says_so() {
     let history = life.history();
     assert_eq!(history.entries.len(), 2);
     assert_eq!(history.omitted, life.header.version - 2);
+    assert_eq!(history.entries[0].status, Status::WaitingForResources);
+}
+
+#[test]
+fn a_series_is_created_as_it_stands() {
+    let mut life = Life::new();
+    let recurrence = Recurrence {
+        pattern: "FREQ=DAILY".to_owned(),
+        start: NOW,
+        last: None,
+    };
+    life.header = series_header(Rules::default(), recurrence, None, CommitId(1), NOW);
+    life.header.version = 3;
+    assert_eq!(life.history().entries[0].status, Status::Waiting);
+}
+
+#[test]
+fn an_entry_whose_place_is_lost_is_appended() {
+    let mut life = Life::new();
+    while life.header.version < FIRST + LAST {
+        life.happens(Event::Pause, &ann())
+            .happens(Event::Resume, &ann());
+    }
+    let newest = life.stored.last().unwrap().clone();
+    for version in newest.version + 1..newest.version + 9 {
+        let Place::Replace(place) = Place::of(version) else {
+            panic!("version {version} has a place in the ring");
+        };
+        for left in [0, place - 1, place] {
+            let mut stored = life.stored.clone();
+            stored.truncate(left);
+            let entry = Entry {
+                version,
+                ..newest.clone()
+            };
+            store(&mut stored, vec![entry.clone()]);
+            assert_eq!((stored.len(), stored.last()), (left + 1, Some(&entry)));
+        }
+    }
+}
+
+#[test]
+fn an_author_is_named_with_its_kind() {
+    let id = OperationId::new(NOW, Partition::new(1), [2; 16]);
+    for (author, kind, name) in [
+        (Author::worker("host:1"), "worker", "host:1".to_owned()),
+        (Author::Handler(id), "handler", id.to_string()),
+        (Author::manager("leases"), "manager", "leases".to_owned()),
+        (Author::Schedule(id), "schedule", id.to_string()),
+    ] {
+        assert_eq!((author.kind(), author.name()), (kind, name.clone()));
+        assert_eq!(author.in_words(), format!("{kind} {name}"));
+    }
+    assert_eq!((ann().kind(), ann().name()), ("caller", "ann".to_owned()));
+    assert_eq!(ann().in_words(), "ann", "a caller is known by its name");
 }
 
 #[test]
