@@ -235,7 +235,9 @@ mod tests {
 
     #[test]
     fn the_page_has_the_transitions_of_the_code() {
-        for part in parts() {
+        let parts = parts();
+        assert_eq!(PAGE.matches("written by the code").count(), parts.len());
+        for part in parts {
             let name = part.lines().next().unwrap();
             assert!(
                 PAGE.contains(&part),
