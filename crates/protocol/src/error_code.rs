@@ -183,4 +183,19 @@ mod tests {
     fn a_code_is_written_as_the_documents_write_it() {
         assert_eq!(ErrorCode::SERVER_BUSY.to_string(), "0x8004A001");
     }
+
+    #[test]
+    fn a_log_shows_a_code_with_its_name() {
+        let shown = format!("{:?}", ErrorCode::SERVER_BUSY);
+        assert_eq!(shown, "0x8004A001 ServerBusy");
+        assert_eq!(format!("{:?}", ErrorCode(7)), "0x00000007");
+    }
+
+    #[test]
+    fn a_service_that_wants_fewer_requests_is_no_failure() {
+        assert!(ErrorCode::TOO_MANY_REQUESTS.is_throttling());
+        assert!(ErrorCode::THROTTLED.is_throttling());
+        assert!(!ErrorCode::NETWORK_ERROR.is_throttling());
+        assert!(!ErrorCode(7).is_throttling());
+    }
 }

@@ -263,4 +263,34 @@ mod tests {
             assert_eq!(text.parse::<OperationId>(), Err(InvalidId), "{text}");
         }
     }
+
+    #[test]
+    fn a_store_has_one_to_4096_partitions() {
+        assert_eq!(PartitionCount::new(0), None);
+        assert_eq!(PartitionCount::new(4097), None);
+        for number in [1, 3, 4096] {
+            let count = PartitionCount::new(number).unwrap();
+            assert_eq!(count.get(), number);
+            let all: Vec<u16> = count.all().map(Partition::get).collect();
+            assert_eq!(all, (0..number).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn a_hash_falls_into_the_partition_of_its_remainder() {
+        let count = PartitionCount::new(10).unwrap();
+        for (hash, number) in [(0, 0), (9, 9), (10, 0), (123, 3), (u64::MAX, 5)] {
+            assert_eq!(count.of_hash(hash), Partition::new(number));
+        }
+    }
+
+    #[test]
+    fn identifiers_are_shown_as_people_read_them() {
+        assert_eq!(Partition::new(63).to_string(), "63");
+        assert_eq!(Fence(7).to_string(), "7");
+        let now = Timestamp::from_millis(1_795_000_000_123);
+        let id = OperationId::counted(now, 0x0abc, Partition::new(1), [0xff; 16]);
+        assert_eq!(id.to_string(), "01a1ee56-5e7b-7abc-8007-ffffffffffff");
+        assert_eq!(format!("{id:?}"), id.to_string());
+    }
 }

@@ -92,3 +92,35 @@ impl Default for OperationType {
         Self::DEFAULT
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WORKFLOW: OperationType = OperationType(10);
+    const UNKNOWN: OperationType = OperationType(999);
+
+    #[test]
+    fn a_type_has_the_name_of_the_documents() {
+        assert_eq!(WORKFLOW.name(), Some("Workflow"));
+        let default = OperationType::default();
+        assert_eq!(default.name(), Some("Execute Async Request"));
+        assert_eq!(UNKNOWN.name(), None);
+    }
+
+    #[test]
+    fn types_of_the_system_are_not_controlled_by_clients() {
+        let collect_statistics = OperationType(16);
+        assert!(!collect_statistics.can_be_controlled());
+        assert!(WORKFLOW.can_be_controlled());
+        assert!(UNKNOWN.can_be_controlled());
+    }
+
+    #[test]
+    fn types_that_work_in_bulk_have_no_token() {
+        let bulk_delete = OperationType(13);
+        assert!(!bulk_delete.can_have_token());
+        assert!(WORKFLOW.can_have_token());
+        assert!(UNKNOWN.can_have_token());
+    }
+}

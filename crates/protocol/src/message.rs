@@ -188,4 +188,10 @@ mod tests {
         assert_eq!(lane.to_string(), "lane 3 of default");
         assert_eq!(route(Source::Spare).to_string(), "spare queue of default");
     }
+
+    #[test]
+    fn a_source_is_named_for_labels() {
+        let sources = [Source::Work, Source::Lane(Partition::new(3)), Source::Spare];
+        assert_eq!(sources.map(Source::kind), ["work", "lane", "spare"]);
+    }
 }

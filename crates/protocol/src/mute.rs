@@ -83,4 +83,9 @@ mod tests {
         assert!(mute.is_in_force(Timestamp::from_millis(1)));
         assert!(!mute.is_in_force(Timestamp::from_millis(2)));
     }
+
+    #[test]
+    fn a_mute_is_in_force_for_thirty_days_at_most() {
+        assert_eq!(LONGEST_MUTE, Duration::from_hours(30 * 24));
+    }
 }

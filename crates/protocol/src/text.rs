@@ -33,4 +33,18 @@ mod tests {
         assert_eq!(waiting(1), "1 operation waits");
         assert_eq!(waiting(1_200), "1200 operations wait");
     }
+
+    #[test]
+    fn digits_stand_in_groups_of_three() {
+        for (count, shown) in [
+            (0, "0"),
+            (12, "12"),
+            (123, "123"),
+            (1_234, "1\u{a0}234"),
+            (123_456, "123\u{a0}456"),
+            (1_234_567, "1\u{a0}234\u{a0}567"),
+        ] {
+            assert_eq!(grouped(count), shown);
+        }
+    }
 }

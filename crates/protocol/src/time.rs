@@ -117,4 +117,18 @@ mod tests {
         assert_eq!(stored.to_string(), last.to_string());
         assert_eq!(stored.saturating_add(Duration::from_secs(1)), stored);
     }
+
+    #[test]
+    fn a_span_is_never_negative() {
+        let [early, late] = [Timestamp::from_millis(-3), Timestamp::from_millis(4)];
+        assert_eq!(late.since(early), Duration::from_millis(7));
+        assert_eq!(early.since(late), Duration::ZERO);
+        assert_eq!(late.since(late), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_log_shows_a_time_as_people_read_it() {
+        let time = Timestamp::from_millis(1_795_000_000_123);
+        assert_eq!(format!("{time:?}"), "2026-11-18T11:06:40.123Z");
+    }
 }

@@ -259,4 +259,29 @@ mod tests {
             assert!(bad.parse::<QueueName>().is_err(), "{bad}");
         }
     }
+
+    #[test]
+    fn a_name_is_shown_as_it_was_given() {
+        assert_eq!(token("account 7").as_str(), "account 7");
+        assert_eq!(String::from(token("account 7")), "account 7");
+        let queue: QueueName = "imports".parse().unwrap();
+        assert_eq!(queue.as_str(), "imports");
+        assert_eq!(queue.to_string(), "imports");
+        assert!(!queue.is_default());
+        assert_eq!(String::from(queue), "imports");
+        assert!(QueueName::default().is_default());
+    }
+
+    #[test]
+    fn a_chain_stays_where_it_is() {
+        // Chains stand in the records of every store, and lie in their partitions.
+        let organization = Organization("contoso".to_owned());
+        let chain = ChainKey::new(&organization, &token("account 7"));
+        assert_eq!(chain.to_string(), "94f3309304ea9fc5b737a681598cfc21");
+        assert_eq!(format!("{chain:?}"), chain.to_string());
+        assert_eq!(ChainKey::from_bytes(*chain.as_bytes()), chain);
+        let chain = ChainKey::from_bytes([0, 0, 0, 0, 0, 0, 1, 3, 9, 9, 9, 9, 9, 9, 9, 9]);
+        let partition = chain.partition(PartitionCount::DEFAULT);
+        assert_eq!(partition, Partition::new(259 % 64));
+    }
 }

@@ -150,4 +150,11 @@ mod tests {
     fn the_wire_format_that_is_announced_is_the_one_of_the_messages() {
         assert_eq!(CURRENT.wire.major, u16::from(Message::VERSION & 0x0f));
     }
+
+    #[test]
+    fn a_version_stands_in_json_as_its_text() {
+        let json = serde_json::to_string(&CURRENT).unwrap();
+        assert_eq!(json, r#"{"store":"4.0","wire":"4.0"}"#);
+        assert_eq!(serde_json::from_str::<Formats>(&json).unwrap(), CURRENT);
+    }
 }
