@@ -130,13 +130,11 @@ impl RedisStore {
         }
         let for_holders = filter.holding == Some(true);
         let (mut looks, mut bytes) = (0_usize, 0_usize);
-        let mut holders = None;
-        if for_holders {
-            let looked = self.look_for_holders(filter).await?;
-            holders = looked.is_all.then(|| self.holders.below(filter, before));
-            // The rest is for the search that goes on without them.
-            looks = looked.headers.min(LOOKS / 2);
-        }
+        let holders = if for_holders {
+            self.look_for_holders(filter, before).await?
+        } else {
+            None
+        };
         let are_known = holders.is_some();
         let mut keys = filter.index_keys();
         let mut source = if are_known {

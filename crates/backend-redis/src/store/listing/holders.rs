@@ -9,9 +9,9 @@
 //!           looked at ────────────┘ └──── the next look reads on here
 //! ```
 //!
-//! Until all ends were looked at, a listing goes through all that failed or were canceled.
-//! Most of these do not hold, and never will ([`Header::is_settled`]). The ids of those are
-//! remembered meanwhile, so that both ways read each header once.
+//! Until all ends were looked at, a listing goes through all that failed or were canceled,
+//! newest first. Most of these do not hold, and never will ([`Header::is_settled`]). The ids of
+//! those are remembered meanwhile, so that it reads each header once.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
@@ -31,10 +31,11 @@ use crate::store::read::Head;
 
 /// The ids that are remembered, of those that hold and of those that do not: some 2 MB.
 const REMEMBERED: usize = 1 << 16;
-/// The time after which all are forgotten: an older state of the store may have been
-/// restored, or an end that was missing repaired.
-const KEPT: Duration = Duration::from_secs(10 * 60);
-/// The most ends that one look reads of each partition.
+/// The time after which all are forgotten. An end that was missing may have been repaired, or
+/// the last ones of a primary lost: such a holder is unknown until then.
+const KEPT: Duration = Duration::from_secs(60 * 60);
+/// The most headers that one look reads, and the most ends of one partition.
+const HEADERS: usize = 1_024;
 const ENDS: usize = 16;
 
 #[derive(Debug, Default)]
@@ -54,15 +55,6 @@ struct Known {
     holding: BTreeMap<OperationId, Option<IndexKey>>,
     /// Operations that have ended and do not hold their chain.
     settled: HashSet<OperationId>,
-}
-
-/// The extent of a look.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Looked {
-    /// The headers that were read.
-    pub(super) headers: usize,
-    /// True if nothing that holds is unknown.
-    pub(super) is_all: bool,
 }
 
 impl Holders {
@@ -128,27 +120,37 @@ impl Holders {
 
     /// The operations that may hold their chain and are older than this one, newest first. A
     /// filter for one organization gets those of others only if their records do not say.
-    pub(super) fn below(&self, filter: &Filter, before: Option<OperationId>) -> Vec<OperationId> {
+    /// `None` if all was forgotten since the look began.
+    fn below(
+        &self,
+        since: Instant,
+        filter: &Filter,
+        before: Option<OperationId>,
+    ) -> Option<Vec<OperationId>> {
         let wanted = filter.organization.as_ref().map(IndexKey::outcome);
         let may_be = |key: &Option<IndexKey>| wanted.is_none() || key.is_none() || *key == wanted;
         let known = self.known.lock();
+        if known.since != Some(since) {
+            return None;
+        }
         let newest_first = known.holding.iter().rev();
-        newest_first
+        let found = newest_first
             .filter(|(id, key)| before.is_none_or(|before| **id < before) && may_be(key))
-            .map(|(id, _)| *id)
-            .collect()
+            .map(|(id, _)| *id);
+        Some(found.collect())
     }
 }
 
 impl RedisStore {
-    /// Looks at what has ended since the last look, for operations that hold their chain.
-    pub(super) async fn look_for_holders(&self, filter: &Filter) -> Result<Looked> {
-        let mut looked = Looked {
-            headers: 0,
-            is_all: false,
-        };
+    /// Looks at what has ended since the last look, and returns the operations that may hold
+    /// their chain and are older than this one, newest first. `None` if some may be unknown.
+    pub(super) async fn look_for_holders(
+        &self,
+        filter: &Filter,
+        before: Option<OperationId>,
+    ) -> Result<Option<Vec<OperationId>>> {
         let Some((since, mut until)) = self.holders.places() else {
-            return Ok(looked);
+            return Ok(None);
         };
         let only = filter.chain.map(|chain| chain.partition(self.partitions));
         let partitions: Vec<Partition> = self
@@ -156,6 +158,7 @@ impl RedisStore {
             .all()
             .filter(|partition| only.is_none_or(|only| only == *partition))
             .collect();
+        let most = (HEADERS / partitions.len().max(1)).clamp(1, ENDS);
         let mut commands = redis::pipe();
         for partition in &partitions {
             if let Some(keys) = self.keys.partition(*partition) {
@@ -164,39 +167,33 @@ impl RedisStore {
                 command
                     .arg(record::first_after(after))
                     .arg([u8::MAX; 8].as_slice())
-                    .arg(ENDS);
+                    .arg(most);
                 commands.add_command(command);
             }
         }
         let mut ended = Vec::new();
-        looked.is_all = true;
+        let mut is_all = true;
         let answers = self.link.run("ended", &commands).await?;
         for (partition, answer) in partitions.iter().zip(answers) {
             let ends = record::read_stamped_ids(&reply::bytes(answer)?);
-            looked.is_all &= ends.len() < ENDS;
+            is_all &= ends.len() < most;
             if let Some((last, _)) = ends.last() {
                 until.insert(*partition, *last);
             }
             ended.extend(ends.into_iter().map(|(_, id)| id));
         }
-        self.holders.remove_settled(&mut ended);
-        looked.headers = ended.len();
         let mut holding = Vec::new();
         for ids in ended.chunks(MOST) {
             let (heads, _unread) = self.heads(ids).await?;
-            let found: Vec<(OperationId, Head)> = ids
-                .iter()
-                .zip(heads)
-                .filter_map(|(id, head)| Some((*id, head?)))
-                .collect();
-            self.holders
-                .note(found.iter().map(|(id, head)| (*id, &head.header)));
-            let held = found.iter().filter(|(_, head)| head.header.holding);
-            holding.extend(held.map(|(id, head)| (*id, organization_of(head))));
+            let found = ids.iter().zip(heads);
+            let found = found.filter_map(|(id, head)| Some((*id, head?)));
+            let held = found.filter(|(_, head)| head.header.holding);
+            holding.extend(held.map(|(id, head)| (id, organization_of(&head))));
         }
         self.holders
             .learn(since, until.into_iter(), holding.into_iter());
-        Ok(looked)
+        let known = is_all.then(|| self.holders.below(since, filter, before));
+        Ok(known.flatten())
     }
 }
 
@@ -265,12 +262,18 @@ mod tests {
         let (_, until) = holders.places().unwrap();
         assert_eq!(until.get(&PARTITION), Some(&Stamp(7)));
         let all = Filter::default();
-        assert_eq!(holders.below(&all, None), [id(3), id(2), id(1)]);
-        assert_eq!(holders.below(&all, Some(id(3))), [id(2), id(1)]);
+        assert_eq!(
+            holders.below(since, &all, None).unwrap(),
+            [id(3), id(2), id(1)]
+        );
+        assert_eq!(
+            holders.below(since, &all, Some(id(3))).unwrap(),
+            [id(2), id(1)]
+        );
         let released = header(Status::Failed, false);
         holders.note(std::iter::once((id(2), &released)));
         holders.forget(std::iter::once(id(1)));
-        assert_eq!(holders.below(&all, None), [id(3)]);
+        assert_eq!(holders.below(since, &all, None).unwrap(), [id(3)]);
     }
 
     #[tokio::test(start_paused = true)]
@@ -282,7 +285,8 @@ mod tests {
         learn(&holders, since, 7, &[id(1)]);
         let (_, until) = holders.places().unwrap();
         assert!(until.is_empty(), "{until:?}");
-        assert_eq!(holders.below(&Filter::default(), None), []);
+        // Nor does what was forgotten mean that nothing holds.
+        assert_eq!(holders.below(since, &Filter::default(), None), None);
     }
 
     #[tokio::test(start_paused = true)]
@@ -298,6 +302,6 @@ mod tests {
             ..Filter::default()
         };
         // The record of the third one does not say.
-        assert_eq!(holders.below(&one, None), [id(3), id(1)]);
+        assert_eq!(holders.below(since, &one, None).unwrap(), [id(3), id(1)]);
     }
 }
