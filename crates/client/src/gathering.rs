@@ -165,7 +165,7 @@ fn may_share(key: &str) -> bool {
 
 impl Client {
     /// Sends a create once, alone or with others. With others only if it `may_share`, which
-    /// is false after an error: the cause may have been the others.
+    /// is false after an error of which the others may have been the cause.
     pub(crate) async fn create_once(
         &self,
         key: &str,
@@ -178,7 +178,11 @@ impl Client {
         let Some(created) = self.answer(place).await else {
             return self.create_alone(key, operation).await;
         };
-        *may_share = created.is_ok();
+        // The others are not the cause where certainly nothing was done.
+        *may_share = created
+            .as_ref()
+            .err()
+            .is_none_or(|error| error.is_transient() && error.nothing_was_done());
         created
     }
 
