@@ -179,9 +179,15 @@ impl QueueManager {
             // Cut once more: the store may have been unavailable for all that
             // was new.
             cut(&mut created, on_fault);
+            let is_over = match on_fault {
+                OnFault::Stop => false,
+                OnFault::GoOn => created.last().is_some_and(was_unavailable),
+                // An outage: the creates behind would only wait for it once more.
+                OnFault::Ignore => created.iter().all(was_unavailable),
+            };
             answers.append(&mut created);
             match answers.last() {
-                Some(Err(error)) if on_fault == OnFault::GoOn && is_unavailable(error) => {
+                Some(Err(error)) if is_over => {
                     let message = error.to_string();
                     let untried = || Err(unavailable(&message));
                     answers.resize_with(count, untried);
@@ -214,6 +220,10 @@ fn cut<T>(list: &mut Vec<Result<T>>, on_fault: OnFault) {
 /// Returns true if the error is not the caller's fault, and may be over soon.
 const fn is_unavailable(error: &Error) -> bool {
     matches!(error, Error::Store(_) | Error::Broker(_))
+}
+
+fn was_unavailable<T>(created: &Result<T>) -> bool {
+    created.as_ref().is_err_and(is_unavailable)
 }
 
 /// The span of one create, which the processing span will be linked to.

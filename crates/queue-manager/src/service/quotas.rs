@@ -27,7 +27,7 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::QueueManager;
-use crate::error::{QuotaExceeded, Result};
+use crate::error::{Error, QuotaExceeded, Result};
 use crate::quotas::{Quota, QuotaLimits};
 
 /// The age at which a sum is added up again, whatever was created: other managers
@@ -261,7 +261,14 @@ impl QueueManager {
         let mut answers = Vec::with_capacity(applicants.len());
         for applicant in applicants {
             let admitted = self.admit_one(organization, &account, &limits, applicant, &mut known);
-            answers.push(admitted.await);
+            let admitted = admitted.await;
+            if let Err(Error::Store(error)) = &admitted {
+                // Each further question would wait as long again.
+                let error = error.clone();
+                answers.resize_with(applicants.len(), || Err(error.clone().into()));
+                break;
+            }
+            answers.push(admitted);
         }
         answers
     }

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use crate::access::Keyed;
 use crate::support::client::{Answer, Client};
-use crate::support::faulty::{Faults, faulty};
+use crate::support::faulty::{Faults, STORE_PATIENCE, faulty};
 use crate::support::worker::{Listener, Worker};
 use crate::support::{backend, manager, until};
 
@@ -108,6 +109,26 @@ async fn when_the_store_fails_them_together_each_is_tried_alone() {
     assert_eq!(statuses(&answer), [201; 20], "{answer:?}");
     let counts = backend.store.counts().await.expect("the store is there");
     assert_eq!(counts.ready, 20);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_is_asked_little() {
+    let (backend, faults) = faulty(&backend());
+    let manager = manager(&backend);
+    let client = Client::of(&manager);
+    Faults::set(&faults.store_is_away, true);
+    let asked = Instant::now();
+    let answer = create(&client, many(1_000)).await;
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{answer:?}");
+    let calls = faults.take_calls();
+    // One for the first chunk, and for the first create of each partition in it.
+    let most = 2 * usize::from(backend.store.partitions().get()) + 1;
+    assert!(calls.len() <= most, "{} calls", calls.len());
+    assert!(
+        asked.elapsed() <= STORE_PATIENCE * 4,
+        "{:?}",
+        asked.elapsed()
+    );
 }
 
 #[tokio::test(start_paused = true)]

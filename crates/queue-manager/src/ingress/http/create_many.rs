@@ -109,11 +109,25 @@ impl Answers<'_> {
     }
 }
 
+/// The problem that all have met, if it is one of the service: alerts and spans look at the
+/// status of the request alone.
+fn outage(answers: &[CreateAnswer]) -> Option<Problem> {
+    let problem = answers.first()?.problem.as_deref()?;
+    let is_same = |answer: &CreateAnswer| {
+        let other = answer.problem.as_deref();
+        other.is_some_and(|other| {
+            other.code == problem.code && other.retry_after == problem.retry_after
+        })
+    };
+    let is_of_all = problem.status >= 500 && answers.iter().all(is_same);
+    is_of_all.then(|| problem.clone())
+}
+
 /// Create many operations
 ///
 /// Each create is answered as by `POST /v1/operations`: a refused create keeps no other
 /// from being created. One that is answered 503 and sent again runs behind the later ones
-/// of its dependency token. If all are answered 5xx, the request is answered so. For producers that create much at the same
+/// of its dependency token. If all meet the same 5xx, the request is answered so. For producers that create much at the same
 /// time: one request of a hundred creates costs a fraction of a hundred requests. A list in
 /// which the order matters is an `ExecuteMultiple` (`POST /v1/execute`).
 #[utoipa::path(
@@ -174,16 +188,13 @@ pub(crate) async fn create_many(
         ..
     } = so_far;
     subject.count = Some(created);
-    let first = answers.first();
     if answers.iter().all(|answer| answer.status >= 400) {
+        let mut denied = answers.iter().filter(|answer| answer.status == 403);
+        let first = denied.next().or(answers.first());
         subject.refused = first.map(|answer| answer.status);
     }
-    // Nothing could be done: alerts and spans look at the status alone.
-    let is_unavailable = |answer: &CreateAnswer| answer.status >= 500;
-    if answers.iter().all(is_unavailable)
-        && let Some(problem) = answers.iter().find_map(|answer| answer.problem.clone())
-    {
-        return Err(problem);
+    if let Some(problem) = outage(&answers) {
+        return Err(problem.into());
     }
     Ok((Extension(subject), Json(CreateAnswers { answers })).into_response())
 }

@@ -232,18 +232,21 @@ impl Drafts<'_> {
     async fn enter_queues(&mut self) {
         let mut entered: BTreeSet<QueueName> = BTreeSet::new();
         let mut refused: BTreeMap<QueueName, usize> = BTreeMap::new();
+        let mut unavailable: Option<store::Error> = None;
         for draft in self.list.iter_mut().flatten() {
             let queue = &draft.create.request.queue;
             if draft.objection.is_some() || draft.known.is_some() || entered.contains(queue) {
                 continue;
             }
             // One question for each queue, however many creates name it.
-            let answer = match refused.get(queue) {
-                Some(limit) => Err(Error::TooManyQueues {
+            let answer = match (refused.get(queue), &unavailable) {
+                (Some(limit), _) => Err(Error::TooManyQueues {
                     queue: queue.clone(),
                     limit: *limit,
                 }),
-                None => {
+                // Each further question would wait as long again.
+                (None, Some(error)) => Err(error.clone().into()),
+                (None, None) => {
                     let organization = &self.actor.organization;
                     self.manager.enter_queue(organization, queue).await
                 }
@@ -255,6 +258,9 @@ impl Drafts<'_> {
                 Err(objection) => {
                     if let Error::TooManyQueues { queue, limit } = &objection {
                         refused.insert(queue.clone(), *limit);
+                    }
+                    if let Error::Store(error) = &objection {
+                        unavailable = Some(error.clone());
                     }
                     draft.objection = Some(objection);
                 }

@@ -1,8 +1,10 @@
 //! The step of a create that decides: the store.
 
+use std::collections::BTreeMap;
+
 use drumline_backend::store::{self, Created, NewOperation, Stamp};
 use drumline_protocol::message::Offer;
-use drumline_protocol::{Operation, Report};
+use drumline_protocol::{Operation, Partition, Report};
 use futures_util::future::join_all;
 
 use super::publish::Offers;
@@ -71,7 +73,8 @@ impl QueueManager {
 
     /// Stores new operations in one call. If that fails, it has failed for all, unless
     /// they have nothing to do with one another: then each is tried alone, because one of
-    /// them may be the cause, or the store unavailable for some.
+    /// them may be the cause, or some of the partitions unavailable. The first of each
+    /// partition shows whether it is: an outage is asked little.
     async fn store_each(
         &self,
         new: Vec<&NewOperation>,
@@ -80,15 +83,42 @@ impl QueueManager {
         match self.store_new(new.clone()).await {
             Ok(created) => created.into_iter().map(Ok).collect(),
             Err(_) if on_fault == OnFault::Ignore && new.len() > 1 => {
-                let alone = new.into_iter().map(async |new| {
-                    let mut created = self.store_new(vec![new]).await?;
-                    let no_answer = || store_unavailable("the store did not answer");
-                    created.pop().ok_or_else(no_answer)
-                });
-                join_all(alone).await
+                let mut partitions: BTreeMap<Partition, Vec<(usize, &NewOperation)>> =
+                    BTreeMap::new();
+                for (place, new) in new.into_iter().enumerate() {
+                    let partition = partitions.entry(new.id.partition()).or_default();
+                    partition.push((place, new));
+                }
+                let alone = partitions.into_values().map(|new| self.store_alone(new));
+                let mut stored: Vec<_> = join_all(alone).await.into_iter().flatten().collect();
+                stored.sort_unstable_by_key(|(place, _)| *place);
+                stored.into_iter().map(|(_, stored)| stored).collect()
             }
             Err(error) => new.iter().map(|_| Err(error.clone())).collect(),
         }
+    }
+
+    /// Stores new operations of one partition, each in a call of its own, unless the first
+    /// finds the store unavailable. Returns each with its place.
+    async fn store_alone(
+        &self,
+        mut new: Vec<(usize, &NewOperation)>,
+    ) -> Vec<(usize, store::Result<Created>)> {
+        let store = async |(place, new)| {
+            let no_answer = || store_unavailable("the store did not answer");
+            let stored = self.store_new(vec![new]).await;
+            let stored = stored.and_then(|mut created| created.pop().ok_or_else(no_answer));
+            (place, stored)
+        };
+        let first = store(new.remove(0)).await;
+        let rest: Vec<_> = match &first {
+            (_, Err(error @ store::Error::Unavailable { .. })) => new
+                .into_iter()
+                .map(|(place, _)| (place, Err(error.clone())))
+                .collect(),
+            (_, Ok(_) | Err(_)) => join_all(new.into_iter().map(store)).await,
+        };
+        std::iter::once(first).chain(rest).collect()
     }
 
     /// Stores new operations. A lone one goes together with those that other
