@@ -264,8 +264,8 @@ impl Client {
         let Ok(body) = serde_json::to_string(&request) else {
             return;
         };
-        let mut is_sent: Vec<bool> = read.iter().map(Option::is_some).collect();
-        let mut is_sent = is_sent.drain(..);
+        let is_sent: Vec<bool> = read.iter().map(Option::is_some).collect();
+        let mut is_sent = is_sent.into_iter();
         creates.retain(|_create| is_sent.next().unwrap_or_default());
         let request = self
             .request(Method::POST, &["v1", "operations", "create"])

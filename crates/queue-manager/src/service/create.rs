@@ -15,7 +15,8 @@
 //! No create may overtake one that found the store or the broker unavailable,
 //! so the list is cut behind the first such create. A caller that wants to stop
 //! at the first fault of any kind has the list cut there before the chunk is
-//! stored, and so nothing behind the fault is ever created.
+//! stored, and so nothing behind the fault is ever created. Creates without an order
+//! ([`QueueManager::create_each`]) are not cut, unless a whole chunk met an outage.
 //!
 //! Once it is stored, an operation is in the outbox and will reach the
 //! broker whatever happens to this process; so a publish that fails after that

@@ -127,9 +127,10 @@ fn outage(answers: &[CreateAnswer]) -> Option<Problem> {
 ///
 /// Each create is answered as by `POST /v1/operations`: a refused create keeps no other
 /// from being created. One that is answered 503 and sent again runs behind the later ones
-/// of its dependency token. If all meet the same 5xx, the request is answered so. For producers that create much at the same
-/// time: one request of a hundred creates costs a fraction of a hundred requests. A list in
-/// which the order matters is an `ExecuteMultiple` (`POST /v1/execute`).
+/// of its dependency token. If all meet the same 5xx, the request is answered so. For
+/// producers that create much at the same time: one request of a hundred creates costs a
+/// fraction of a hundred requests. A list in which the order matters is an
+/// `ExecuteMultiple` (`POST /v1/execute`).
 #[utoipa::path(
     post, path = "/v1/operations/create", tag = "operations", operation_id = "createMany",
     request_body = openapi::NewOperations,
