@@ -101,6 +101,11 @@ bench-peers: deps ## Measure Drumline beside BullMQ, Celery and RQ in the same m
 	cargo build --locked --release --package drumline --package drumline-peer --package drumline-test-servers
 	PATH=$(RELEASE):$$PATH CARGO_TARGET_DIR=$(TARGET) tests/peers/run.sh $(ARGS)
 
+.PHONY: bench-growth
+bench-growth: deps ## Measure how the cost of an operation grows, and what a rate needs (npm fetches packages; ARGS=…)
+	cargo build --locked --release --package drumline --package drumline-peer --package drumline-test-servers
+	PATH=$(RELEASE):$$PATH CARGO_TARGET_DIR=$(TARGET) tests/peers/run.sh --growth $(ARGS)
+
 .PHONY: bench-standalone
 bench-standalone: deps ## Measure one durable process beside a fleet in the same minutes
 	cargo build --locked --release --package drumline --package drumline-peer --package drumline-test-servers

@@ -11,18 +11,22 @@ const SILENCE = 60_000;
 // Operations before the measurement: connections stand, code is compiled, queues are
 // declared, lanes are spread.
 const WARM_UP = 500;
+// Keys that stay as many in a try.
+const MANY_KEYS = 100;
 // Operations that a worker runs at the same time, where the peer has such a setting.
 const CONCURRENCY = 100;
 
-const RATE = { unit: "/s", more: true, digits: 0 };
-const MILLISECONDS = { unit: "ms", more: false, digits: 2 };
-const PER_OPERATION = "µs per operation";
-const ORDER = { how: "one-by-one", size: 512, callers: 256, batch: 1000, keys: 0, rate: 0, sleep: 0, note: false };
-const BATCHES = { how: "batches", callers: 2 };
+export const RATE = { unit: "/s", more: true, digits: 0 };
+export const MILLISECONDS = { unit: "ms", more: false, digits: 2 };
+export const PER_OPERATION = "µs per operation";
+export const ORDER = {
+  how: "one-by-one", size: 512, callers: 256, batch: 1000, keys: 0, rate: 0, sleep: 0, note: false, later: false,
+};
+export const BATCHES = { how: "batches", callers: 2 };
 const SLEEP = { ...BATCHES, sleep: 200 };
 
 // A case: `count` operations of an order. `figures` are the titles of what a round gives.
-const endToEnd = (name, title, count, order = {}, fleet = {}) => ({
+export const endToEnd = (name, title, count, order = {}, fleet = {}) => ({
   name, count, order: { ...ORDER, ...order }, fleet, round: throughput, cpuUnit: PER_OPERATION, figures: { rate: { title, ...RATE } },
 });
 
@@ -119,16 +123,20 @@ export function percentile(values, percent) {
 
 // Runs a round of a case with a peer. Gives its figures, the processor time of each group in
 // microseconds per operation, and the memory of each in MiB.
-export async function round(place, peer, one, scale) {
+export async function round(place, peer, one, scale, servers) {
   try {
-    return await measuredRound(place, peer, one, scale);
+    return await measuredRound(place, peer, one, scale, servers);
   } finally {
     // Also after a failed start: what is left would be measured with the next round.
     await endAll();
   }
 }
 
-async function measuredRound(place, peer, { count = 0, order, fleet, round: measure, seconds }, scale) {
+async function measuredRound(place, peer, one, scale, servers) {
+  const { count = 0, fleet, round: measure, seconds, waiting = 0 } = one;
+  // Many keys are few in a try.
+  const keys = one.order.keys > MANY_KEYS ? Math.round(one.order.keys * Math.min(scale, 1)) : one.order.keys;
+  const order = { ...one.order, keys };
   const tally = new Tally();
   const wanted = Math.max(order.keys || 1, Math.round(count * scale * (peer.share ?? 1)));
   const settings = { workers: 1, concurrency: CONCURRENCY, keys: order.keys, sleep: order.sleep, ...fleet };
@@ -149,41 +157,50 @@ async function measuredRound(place, peer, { count = 0, order, fleet, round: meas
     order: { ...order, count: wanted },
     // A few ticks of 10 ms would be no measurement, however small the scale.
     seconds: (seconds ?? 0) * Math.max(scale, 0.3),
+    share: one.share,
+    servers,
     async work() {
       const workers = await started.workers();
       for (const program of workers) program.failed.catch(fail);
       groups.worker = workers.map((program) => program.id);
     },
     async warmUp() {
-      const some = Math.max(order.keys, Math.min(WARM_UP, wanted));
-      await started.producer.order({ ...order, how: "one-by-one", count: some, sleep: 0, note: false, size: 512 });
+      const keys = Math.min(order.keys, MANY_KEYS);
+      const some = Math.max(keys, Math.min(WARM_UP, wanted));
+      await started.producer.order({ ...order, keys, how: "one-by-one", count: some, sleep: 0, note: false, size: 512 });
       await tally.until(some);
       tally.reset();
+      if (waiting > 0) {
+        await started.producer.order({ ...ORDER, ...BATCHES, count: Math.round(waiting * scale), later: true });
+      }
     },
     // The cost of this.
     async measured(work) {
+      const redis = await servers.traffic();
       const before = processorTime(groups);
       const start = performance.now();
       const values = await work();
       const took = (performance.now() - start) / 1000;
       const after = processorTime(groups);
       const used = Object.fromEntries(Object.keys(groups).map((name) => [name, after[name] - (before[name] ?? 0)]));
-      return { values, used, took };
+      const now = await servers.traffic();
+      return { values, used, took, bytes: Object.fromEntries(Object.keys(redis).map((name) => [name, now[name] - redis[name]])) };
     },
   };
   const result = await Promise.race([measure(setting), failed]);
-  const { client, manager, worker, ...servers } = groups;
+  const { client, manager, worker, ...backends } = groups;
   return {
     values: result.values,
-    operations: wanted,
+    operations: result.operations ?? wanted,
+    bytes: Object.fromEntries(Object.entries(result.bytes).map(([name, bytes]) => [name, bytes / (result.operations ?? wanted)])),
     cpu: Object.fromEntries(Object.entries(result.used).map(([name, used]) => [name, result.perOperation(used)])),
-    memory: { ...memory({ client, manager, worker }, "VmHWM"), ...memory(servers, "VmRSS") },
+    memory: { ...memory({ client, manager, worker }, "VmHWM"), ...memory(backends, "VmRSS") },
     outOfOrder: order.note && order.keys > 0 ? tally.outOfOrder() : null,
-    ranTwice: count > 0 ? tally.count - wanted : null,
+    ranTwice: count > 0 ? tally.count - (result.operations ?? wanted) : null,
   };
 }
 
-const perOperation = (count) => (seconds) => seconds * 1e6 / count;
+export const perOperation = (count) => (seconds) => seconds * 1e6 / count;
 
 // Operations per second from the first submit to the last end.
 async function throughput({ producer, tally, order, work, warmUp, measured }) {
@@ -198,7 +215,7 @@ async function throughput({ producer, tally, order, work, warmUp, measured }) {
 }
 
 // Operations per second from the first start to the last end, of operations that waited.
-async function drain({ producer, tally, order, work, measured }) {
+export async function drain({ producer, tally, order, work, measured }) {
   await producer.order(order);
   const result = await measured(async () => {
     await work();

@@ -45,6 +45,9 @@ export function summarize({ name, figures, cpuUnit }, rounds) {
       operations: present[0].operations,
       cpu: { ...each(present, "cpu"), all: rounded(median(present.map(cost))), ratio: ratio(system, cost) },
       memory: each(present, "memory"),
+      bytes: Object.fromEntries(
+        Object.keys(present[0].bytes).map((name) => [name, rounded(median(present.map((round) => round.bytes[name])))]),
+      ),
       outOfOrder: present[0].outOfOrder === null ? null : sum(present.map((round) => round.outOfOrder)),
       ranTwice: present[0].ranTwice === null ? null : sum(present.map((round) => round.ranTwice)),
     }];
@@ -54,25 +57,32 @@ export function summarize({ name, figures, cpuUnit }, rounds) {
 
 const plain = (value, digits) => value.toLocaleString("en-US", { minimumFractionDigits: digits, maximumFractionDigits: digits });
 const multiple = (ratio) => (ratio ? plain(ratio.median, 2) : "");
-const HEADINGS = [
-  "measured", "system", "median", "lowest", "highest", "unit", "Drumline ÷ this",
-  "client", "manager", "worker", "Redis", "RabbitMQ", "all", "Drumline ÷ this", "MiB",
+const COSTS = ["client", "manager", "worker", "Redis", "RabbitMQ", "all"];
+const BYTES = ["received", "sent", "held"];
+const isAlone = (report) => report.systems.length === 1;
+
+// The columns. One system has nobody to be compared with; what Redis gets, sends and keeps takes the place.
+const headings = (report) => [
+  "measured", ...(isAlone(report) ? [] : ["system"]), "median", "lowest", "highest", "unit", ...(isAlone(report) ? [] : ["Drumline ÷ this"]),
+  ...COSTS, ...(isAlone(report) ? BYTES.map((name) => `Redis: bytes ${name}`) : ["Drumline ÷ this"]), "MiB",
 ];
 
 // The rows of the table, without its headings.
 export function rows(report) {
   return report.cases.flatMap(({ figures, cpuUnit, systems }) => Object.entries(figures).flatMap(
-    ([figure, { title, unit, digits }], number) => systems.map(({ system, figures: found, cpu, memory }, place) => {
+    ([figure, { title, unit, digits }], number) => systems.map(({ system, figures: found, cpu, memory, bytes }, place) => {
       const { median: middle, lowest, highest, ratio } = found[figure];
+      const alone = isAlone(report);
       // Once for each case: a second figure is of the same operations.
-      const costs = number > 0 ? Array(8).fill("") : [
+      const costs = [
         ...GROUPS.map((group) => plain(cpu[group], cpuUnit.startsWith("%") ? 2 : 0)),
         plain(cpu.all, cpuUnit.startsWith("%") ? 2 : 0),
-        multiple(cpu.ratio),
+        ...(alone ? BYTES.map((name) => plain(bytes[name], 0)) : [multiple(cpu.ratio)]),
         plain(memory.manager + memory.worker, 0),
       ];
       return [
-        place === 0 ? title : "", system, plain(middle, digits), plain(lowest, digits), plain(highest, digits), unit, multiple(ratio), ...costs,
+        place === 0 ? title : "", ...(alone ? [] : [system]), plain(middle, digits), plain(lowest, digits), plain(highest, digits), unit,
+        ...(alone ? [] : [multiple(ratio)]), ...(number > 0 ? costs.map(() => "") : costs),
       ];
     }),
   ));
@@ -110,9 +120,9 @@ export function remarks(report) {
 
 // The report as text for a terminal.
 export function text(report) {
-  const table = [HEADINGS, ...rows(report)];
-  const widths = HEADINGS.map((_, column) => Math.max(...table.map((row) => [...row[column]].length)));
-  const left = new Set([0, 1, 5]);
+  const table = [headings(report), ...rows(report)];
+  const widths = table[0].map((_, column) => Math.max(...table.map((row) => [...row[column]].length)));
+  const left = new Set(isAlone(report) ? [0, 4] : [0, 1, 5]);
   const line = (row) => row.map((cell, column) => {
     const blanks = " ".repeat(widths[column] - [...cell].length);
     return left.has(column) ? cell + blanks : blanks + cell;
@@ -124,8 +134,8 @@ export function text(report) {
 export function markdown(report) {
   const line = (row) => `| ${row.join(" | ")} |`;
   return [
-    line(HEADINGS),
-    `|${HEADINGS.map(() => "---|").join("")}`,
+    line(headings(report)),
+    `|${headings(report).map(() => "---|").join("")}`,
     ...rows(report).map(line),
     "",
     ...remarks(report).map((remark) => `- ${remark}`),

@@ -11,15 +11,18 @@ const rate = (value, used = 10) => ({
   operations: 100,
   cpu: { client: used, manager: 0, worker: used, redis: used, rabbitmq: 0 },
   memory: { client: 1, manager: 20, worker: 30, redis: 5, rabbitmq: 100 },
+  bytes: { received: 7 * used, sent: 2 * used, held: used },
   outOfOrder: null,
   ranTwice: 0,
 });
 const one = { name: "drain", cpuUnit: "µs per operation", figures: { rate: { title: "drain", unit: "/s", more: true, digits: 0 } } };
 
-function report(rounds) {
+const TWO = { name: "Two", version: "2", settings: ["As it is."], lacks: {} };
+
+function report(rounds, others = [TWO]) {
   return {
     measured: "2026-01-01", machine: { cores: 2, model: "a machine", kernel: "6" }, redis: { version: "7", appendonly: "yes", appendfsync: "everysec" },
-    rabbitmq: "3.10", rounds: 3, scale: 1, systems: [{ name: "One", version: "1", settings: ["As it is."], lacks: { http: "it has no HTTP", drain: "it holds nothing back" } }],
+    rabbitmq: "3.10", rounds: 3, scale: 1, systems: [{ name: "One", version: "1", settings: ["As it is."], lacks: { http: "it has no HTTP", drain: "it holds nothing back" } }, ...others],
     cases: [summarize(one, rounds)], failures: [{ system: "Two", name: "drain", round: 2, reason: "nothing for 60 s" }],
   };
 }
@@ -67,6 +70,15 @@ test("the table has a row for each system, and the case once", () => {
   assert.match(text(shown), /^measured +system .*\ndrain +One /);
   assert.match(markdown(shown), /\| drain \| One \| 1,235 \|/);
   assert.match(markdown(shown), /- The same Redis 7 for all: appendonly yes, appendfsync everysec\./);
+});
+
+test("a system alone is compared with nobody, and shows what Redis gets, sends and keeps", () => {
+  const shown = report({ One: [rate(1234.5)] }, []);
+  assert.deepEqual(rows(shown), [
+    ["drain", "1,235", "1,235", "1,235", "/s", "10", "0", "10", "10", "0", "30", "70", "20", "10", "50"],
+  ]);
+  const [first] = text(shown).split("\n");
+  assert.match(first, /^measured +median .* Redis: bytes received .* MiB$/);
 });
 
 test("an operation that starts before an earlier one of its key is out of order", () => {

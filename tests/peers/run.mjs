@@ -12,19 +12,24 @@ import { resolve } from "node:path";
 import { parseArgs } from "node:util";
 
 import { CASES, round as measure } from "./cases.mjs";
+import { GROWTH } from "./growth.mjs";
 import { machine } from "./machine.mjs";
 import { ASKED_FOR, drumline, PEERS, Place } from "./peers.mjs";
+import { prediction } from "./model.mjs";
 import { markdown, summarize, text } from "./report.mjs";
 import { Servers } from "./servers.mjs";
 
 const USAGE = `usage: make bench-peers ARGS='[--only CASE,…] [--peers PEER,…] [--rounds 5] [--scale 1] [--fsync everysec|always] [--json FILE]'
+       make bench-growth ARGS='…'          Drumline alone, and how its cost grows
        tests/peers/run.sh --show FILE     the table of an earlier run, as Markdown
 
-  --only    only these cases: ${CASES.map(({ name }) => name).join(", ")}
+  --only    only these cases: ${CASES.map(({ name }) => name).join(", ")};
+            with --growth: ${GROWTH.map(({ name }) => name).join(", ")}
   --peers   only these peers: ${Object.keys(PEERS).join(", ")} [all but ${ASKED_FOR.join(", ")}]
   --rounds  rounds of each case; the median counts
   --scale   multiplies the numbers of operations; 0.05 for a try
   --fsync   appendfsync of Redis, for all [everysec, as the peers are usually run]
+  --growth  Drumline alone: how its cost grows
   --json    file for the figures [target/run/peers/report.json]`;
 
 function options() {
@@ -36,6 +41,7 @@ function options() {
         rounds: { type: "string", default: "5" },
         scale: { type: "string", default: "1" },
         fsync: { type: "string", default: "everysec" },
+        growth: { type: "boolean", default: false },
         json: { type: "string" },
         show: { type: "string" },
         help: { type: "boolean", default: false },
@@ -50,12 +56,13 @@ function options() {
       if (!(value > 0)) throw new Error(`--${name} is a number above 0`);
       return value;
     };
+    const cases = values.growth ? GROWTH : CASES;
     return {
       ...values,
       rounds: Math.ceil(number("rounds")),
       scale: number("scale"),
-      cases: values.only ? known(values.only, Object.fromEntries(CASES.map((one) => [one.name, one]))) : CASES,
-      systems: [drumline, ...known(values.peers, PEERS)],
+      cases: values.only ? known(values.only, Object.fromEntries(cases.map((one) => [one.name, one]))) : cases,
+      systems: [drumline, ...(values.growth ? [] : known(values.peers, PEERS))],
     };
   } catch (error) {
     console.error(`${error.message}\n\n${USAGE}`);
@@ -69,7 +76,8 @@ if (given.help) {
   process.exit(0);
 }
 if (given.show) {
-  console.log(markdown(JSON.parse(readFileSync(given.show))));
+  const shown = JSON.parse(readFileSync(given.show));
+  console.log([markdown(shown), ...prediction(shown)].join("\n"));
   process.exit(0);
 }
 // An end from outside leaves nothing behind.
@@ -94,7 +102,7 @@ const report = {
   cases: [],
   failures: [],
 };
-const file = given.json ?? resolve(run, "report.json");
+const file = given.json ?? resolve(run, given.growth ? "growth.json" : "report.json");
 // By case and system: the rounds so far.
 const found = Object.fromEntries(given.cases.map(({ name }) => [name, {}]));
 
@@ -112,7 +120,7 @@ for (let number = 1; number <= given.rounds; number += 1) {
       await servers.empty();
       let result = null;
       try {
-        result = await measure(place, peer, one, given.scale);
+        result = await measure(place, peer, one, given.scale, servers);
       } catch (error) {
         report.failures.push({ system: peer.name, name: one.name, round: number, reason: error.message });
         process.stderr.write(`  failed: ${error.message}\n`);
@@ -124,6 +132,6 @@ for (let number = 1; number <= given.rounds; number += 1) {
 }
 await servers.empty();
 servers.close();
-console.log(text(report));
+console.log([text(report), ...prediction(report)].join("\n"));
 console.error(`\nthe figures are in ${file}`);
 process.exitCode = report.failures.length > 0 ? 1 : 0;

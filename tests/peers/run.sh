@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# `make bench-peers`: installs the peers, starts private servers, and measures.
+# `make bench-peers` and `make bench-growth`: installs the peers, starts private servers, and
+# measures.
 #
 #   tests/peers/run.sh [ARGUMENT…]     `--help` lists the arguments
 #
@@ -33,7 +34,8 @@ mkdir -p "$PEERS_RUN"
 npm_packages "$here" "$PEERS_MODULES"
 # 200 MB, and under a licence (BSL) that a reader may want to see before.
 if [[ " $* " == *restate* ]]; then npm_packages "$here/restate" "$PEERS_MODULES/restate"; fi
-if ! cmp -s "$here/python/requirements.txt" "$PEERS_PYTHON/installed.txt"; then
+# Drumline alone needs no peer.
+if [[ " $* " != *" --growth"* ]] && ! cmp -s "$here/python/requirements.txt" "$PEERS_PYTHON/installed.txt"; then
 	python3 -m venv --clear "$PEERS_PYTHON"
 	"$PEERS_PYTHON/bin/pip" install --quiet --disable-pip-version-check --no-input \
 		--requirement "$here/python/requirements.txt"

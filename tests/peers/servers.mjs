@@ -40,6 +40,18 @@ export class Servers {
     return { version, appendonly: await setting("appendonly"), appendfsync: await setting("appendfsync") };
   }
 
+  // The bytes that Redis has received and sent so far, and those that it holds.
+  async traffic() {
+    const info = await this.redis.info();
+    const number = (name) => Number(new RegExp(`^${name}:(\\d+)`, "m").exec(info)[1]);
+    return { received: number("total_net_input_bytes"), sent: number("total_net_output_bytes"), held: number("used_memory_dataset") };
+  }
+
+  // Lets Redis write its file anew, beside all else.
+  async rewrite() {
+    await this.redis.bgrewriteaof();
+  }
+
   // Empties Redis, and its file: the next round does not pay for the one before.
   async empty() {
     await this.redis.flushall();

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use drumline_sdk::client::{Client, NewOperation};
+use drumline_sdk::client::{Client, NewOperation, Timestamp};
 use serde::Deserialize;
 use serde_json::json;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
@@ -34,7 +34,12 @@ struct Order {
     sleep: u64,
     /// True if the driver wants to hear of each run alone.
     note: bool,
+    /// True if they are to wait for a time that no measurement reaches.
+    #[serde(default)]
+    later: bool,
 }
+
+const DAY: Duration = Duration::from_secs(24 * 3_600);
 
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -71,6 +76,8 @@ struct Producer {
     client: Client,
     order: Order,
     form: Form,
+    /// Tomorrow.
+    later: Timestamp,
     next: AtomicUsize,
 }
 
@@ -80,6 +87,7 @@ impl Producer {
             form: Form::new(order.size, order.note, order.sleep)?,
             client,
             order,
+            later: Timestamp::from_millis(i64::try_from(now() / 1_000)?).saturating_add(DAY),
             next: AtomicUsize::new(0),
         })
     }
@@ -163,7 +171,10 @@ impl Producer {
 
     /// The operation of this number. The keys take turns.
     fn operation(&self, number: usize) -> anyhow::Result<NewOperation> {
-        let new = NewOperation::new(MESSAGE);
+        let mut new = NewOperation::new(MESSAGE);
+        if self.order.later {
+            new = new.postpone_until(self.later);
+        }
         if self.order.keys == 0 {
             return Ok(new.data(&self.form.payload(0, number))?);
         }
