@@ -50,16 +50,14 @@ export function payloads({ size, note, sleep }) {
 export class Journal {
   #ran = { ran: 0, first: 0, last: 0, noted: [] };
 
-  constructor() {
-    // Short beside a measurement, and so long that the lines cost the worker nothing to speak of.
-    setInterval(() => this.#tell(), 50);
-  }
-
   // The handler of all peers: sleeps if the task says so, and notes the run.
   async run(task) {
     const started = now();
     if (task.sleep > 0) await new Promise((resolve) => { setTimeout(resolve, task.sleep); });
     const ran = this.#ran;
+    // Short beside a measurement, and so long that the lines cost the worker nothing to speak of. A
+    // worker with nothing to do has no timer here.
+    if (ran.ran === 0) setTimeout(() => this.#tell(), 50);
     ran.first = ran.ran === 0 ? started : Math.min(ran.first, started);
     ran.last = Math.max(ran.last, now());
     ran.ran += 1;
@@ -67,7 +65,6 @@ export class Journal {
   }
 
   #tell() {
-    if (this.#ran.ran === 0) return;
     tell(this.#ran);
     this.#ran = { ran: 0, first: 0, last: 0, noted: [] };
   }

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use drumline_sdk::{Context, HandlerError};
 use serde::Serialize;
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::sleep;
 
 use crate::line::{now, tell};
 use crate::payload::{MESSAGE, Task};
 
-/// The time between two lines to the driver: short beside a measurement, and so long
+/// The time from a run to its line to the driver: short beside a measurement, and so long
 /// that the lines cost the worker nothing to speak of.
 const TELL_EVERY: Duration = Duration::from_millis(50);
 
@@ -29,11 +30,21 @@ struct Ran {
 
 /// The runs of this worker, for the handler and the lines.
 #[derive(Clone, Debug, Default)]
-struct Journal(Arc<Mutex<Ran>>);
+struct Journal(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    ran: Mutex<Ran>,
+    /// Told of the first run since the last line: a worker with nothing to do has no timer here.
+    has_run: Notify,
+}
 
 impl Journal {
     fn note(&self, task: &Task, started: u64) {
-        let mut ran = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut ran = self.0.ran.lock().unwrap_or_else(PoisonError::into_inner);
+        if ran.ran == 0 {
+            self.0.has_run.notify_one();
+        }
         if ran.ran == 0 || started < ran.first {
             ran.first = started;
         }
@@ -45,15 +56,14 @@ impl Journal {
     }
 
     fn take(&self) -> Ran {
-        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut *self.0.ran.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Tells the driver of new runs, for ever.
     async fn tell(self) -> anyhow::Result<()> {
-        let mut ticks = interval(TELL_EVERY);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            ticks.tick().await;
+            self.0.has_run.notified().await;
+            sleep(TELL_EVERY).await;
             let ran = self.take();
             if ran.ran > 0 {
                 tell(&ran)?;
