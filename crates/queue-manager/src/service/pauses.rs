@@ -105,7 +105,10 @@ impl QueueManager {
     /// - When the store is unavailable: the pause may be lifted already.
     pub async fn lift_pause(&self, actor: &Actor, key: ScopeKey) -> Result<()> {
         let present = self.store().pauses().await?.pauses.into_iter();
-        let mut ours = present.filter(|pause| pause.scope.organization == actor.organization);
+        // A freeze is the pause of all organizations, and is not lifted with their name.
+        let mut ours = present.filter(|pause| {
+            pause.scope.organization == actor.organization && !pause.scope.is_everything()
+        });
         let found = ours.find(|pause| pause.scope.key() == key);
         let pause = found.ok_or_else(|| Error::NoPause {
             id: key.to_string(),

@@ -61,6 +61,8 @@ impl Keyed {
         keys.insert("several", document.create(&several).expect("a key"));
         let everywhere = new(Role::Admin, &["*"]);
         keys.insert("everywhere", document.create(&everywhere).expect("a key"));
+        let operators = new(Role::Operator, &["*"]);
+        keys.insert("operators", document.create(&operators).expect("a key"));
         keys.insert("unknown", ApiKey::generate().expect("random numbers"));
         document.save(&path).expect("written");
         let options = Options {
@@ -78,11 +80,24 @@ impl Keyed {
     }
 
     pub(crate) async fn send(&self, key: &str, method: &str, path: &str, body: &Value) -> Answer {
+        self.send_with(key, method, path, &[], body).await
+    }
+
+    pub(crate) async fn send_with(
+        &self,
+        key: &str,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &Value,
+    ) -> Answer {
+        let others = headers;
         let bearer = self
             .keys
             .get(key)
             .map(|key| format!("Bearer {}", key.reveal()));
         let mut headers = vec![JSON];
+        headers.extend(others);
         headers.extend(bearer.as_deref().map(|bearer| ("authorization", bearer)));
         let body = if body.is_null() {
             String::new()

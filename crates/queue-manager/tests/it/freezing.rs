@@ -147,6 +147,12 @@ async fn only_an_admin_of_all_organizations_freezes() {
     let path = format!("/v1/pauses/{id}");
     let lifted = keyed.send("operator", "DELETE", &path, &Value::Null).await;
     assert_eq!(lifted.status, StatusCode::NOT_FOUND, "{lifted:?}");
+    // Nor one of all organizations who takes the name of all.
+    let all = [("Drumline-Organization", "*")];
+    let lifted = keyed
+        .send_with("operators", "DELETE", &path, &all, &Value::Null)
+        .await;
+    assert_eq!(lifted.status, StatusCode::NOT_FOUND, "{lifted:?}");
     let thawed = keyed
         .send("everywhere", "DELETE", "/v1/freeze", &Value::Null)
         .await;
