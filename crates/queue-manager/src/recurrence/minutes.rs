@@ -6,7 +6,9 @@
 //! period are BYMINUTE and BYSECOND, or the start's minute and second, and of
 //! these the ones that BYSETPOS picks.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
+use std::rc::Rc;
 
 use chrono::{DateTime, Datelike, NaiveDate, Weekday};
 use rrule::{Frequency, RRule, Unvalidated};
@@ -18,6 +20,47 @@ const DAY: i64 = 86_400;
 /// after 400 years (146,097 days) and its minutes after 1,440 periods, so a
 /// rule that finds nothing in this many hardly ever does.
 const STEPS: u32 = 500_000;
+
+/// The steps that are left until the next time. Searches of a rule in several spans share
+/// them.
+#[derive(Clone, Debug)]
+pub(super) struct Steps(Rc<Cell<u32>>);
+
+impl Steps {
+    pub(super) fn new() -> Self {
+        Self(Rc::new(Cell::new(STEPS)))
+    }
+
+    /// Returns true if there are some.
+    pub(super) fn are_left(&self) -> bool {
+        self.0.get() > 0
+    }
+
+    /// Takes one. Returns false if there is none.
+    fn take(&self) -> bool {
+        #[cfg(test)]
+        TAKEN.set(TAKEN.get() + 1);
+        let left = self.0.get();
+        self.0.set(left.saturating_sub(1));
+        left > 0
+    }
+
+    /// Gives all steps back, behind a time that was found.
+    fn renew(&self) {
+        self.0.set(STEPS);
+    }
+}
+
+#[cfg(test)]
+thread_local! {
+    static TAKEN: Cell<u32> = const { Cell::new(0) };
+}
+
+/// The steps that this thread has taken since the last call.
+#[cfg(test)]
+pub(super) fn steps_taken() -> u32 {
+    TAKEN.take()
+}
 
 /// The times of a rule. Ends with the rule, or after [`STEPS`].
 pub(super) struct Times<'a> {
@@ -36,17 +79,25 @@ pub(super) struct Times<'a> {
     minutes: Vec<i64>,
     seconds: Vec<i64>,
     ready: VecDeque<i64>,
+    steps: Steps,
 }
 
 impl<'a> Times<'a> {
     /// The times from `start` on, but for those in periods that end before
     /// `begin`.
     pub(super) fn new(rule: &'a RRule<Unvalidated>, start: i64, begin: i64) -> Self {
-        Self::within(rule, start, begin, i64::MAX)
+        Self::within(rule, start, begin, i64::MAX, Steps::new())
     }
 
-    /// The same, but for those in periods that begin after `end`.
-    pub(super) fn within(rule: &'a RRule<Unvalidated>, start: i64, begin: i64, end: i64) -> Self {
+    /// The same, but for those in periods that begin after `end`, with the steps that
+    /// are left.
+    pub(super) fn within(
+        rule: &'a RRule<Unvalidated>,
+        start: i64,
+        begin: i64,
+        end: i64,
+        steps: Steps,
+    ) -> Self {
         let period = if rule.get_freq() == Frequency::Hourly {
             HOUR
         } else {
@@ -63,7 +114,7 @@ impl<'a> Times<'a> {
             }
             list
         };
-        Self {
+        let mut times = Self {
             rule,
             start,
             base,
@@ -74,7 +125,13 @@ impl<'a> Times<'a> {
             minutes: given(rule.get_by_minute(), start.rem_euclid(HOUR) / MINUTE),
             seconds: given(rule.get_by_second(), start.rem_euclid(MINUTE)),
             ready: VecDeque::new(),
+            steps,
+        };
+        // BYSETPOS picks the same places in every period, and none where there are fewer.
+        if times.times_in(base).is_empty() {
+            times.end = i64::MIN;
         }
+        times
     }
 
     /// Goes on to the first period that does not begin before a time.
@@ -123,7 +180,7 @@ impl<'a> Times<'a> {
 
     /// Fills `ready` with the times of the next period that has any.
     fn look_further(&mut self) -> Option<()> {
-        for _ in 0..STEPS {
+        while self.steps.take() {
             let begin = self.base.checked_add(self.step.checked_mul(self.index)?)?;
             if begin > self.end {
                 return None;
@@ -147,6 +204,7 @@ impl<'a> Times<'a> {
             self.ready
                 .extend(times.into_iter().filter(|&time| time >= self.start));
             if !self.ready.is_empty() {
+                self.steps.renew();
                 return Some(());
             }
         }

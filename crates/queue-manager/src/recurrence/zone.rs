@@ -185,12 +185,25 @@ pub(super) fn times_by_stretch(
         std::iter::successors(Some((first, end_of_stretch(zone, first))), move |last| {
             Some((last.1, end_of_stretch(zone, last.1)))
         });
-    stretches.take(STRETCHES).flat_map(move |(from, to)| {
+    // All stretches share the steps of one search, or a rule without times would have the
+    // steps of centuries.
+    let steps = minutes::Steps::new();
+    let left = steps.clone();
+    let stretches = stretches
+        .take(STRETCHES)
+        .take_while(move |_| left.are_left());
+    stretches.flat_map(move |(from, to)| {
         let offset = offset_at(zone, from);
-        minutes::Times::within(rule, start + offset, from + offset, to + offset)
-            .map(move |time| time - offset)
-            .skip_while(move |&time| time < from)
-            .take_while(move |&time| time < to)
+        minutes::Times::within(
+            rule,
+            start + offset,
+            from + offset,
+            to + offset,
+            steps.clone(),
+        )
+        .map(move |time| time - offset)
+        .skip_while(move |&time| time < from)
+        .take_while(move |&time| time < to)
     })
 }
 

@@ -2,7 +2,7 @@
 
 use drumline_protocol::{Recurrence, Timestamp};
 
-use crate::recurrence::{Rule, by_its_clock, time_zone};
+use crate::recurrence::{Rule, by_its_clock, minutes, time_zone};
 
 fn at(text: &str) -> Timestamp {
     Timestamp::parse_rfc3339(text).unwrap()
@@ -165,6 +165,29 @@ fn a_rule_without_times_ends() {
     for zone in [BERLIN, "Asia/Kolkata", "Africa/Casablanca"] {
         let never = "FREQ=HOURLY;BYMONTH=2;BYMONTHDAY=31";
         assert_eq!(times(zone, never, "2027-01-01T00:00", 1), [""; 0]);
+    }
+}
+
+#[test]
+fn a_rule_without_times_is_given_up_soon_in_any_zone() {
+    for rule in [
+        // A place that no minute has.
+        "FREQ=MINUTELY;BYSECOND=0;BYSETPOS=2",
+        "FREQ=HOURLY;BYMINUTE=0,30;BYSECOND=0;BYSETPOS=-3",
+        // An odd minute, from an even one on in steps of two.
+        "FREQ=MINUTELY;INTERVAL=2;BYMINUTE=1",
+        "FREQ=MINUTELY;BYMONTH=2;BYMONTHDAY=30",
+    ] {
+        let recurrence = Recurrence {
+            pattern: Recurrence::written(rule, Some(BERLIN)),
+            start: at("2027-01-01T00:00:00Z"),
+            last: None,
+        };
+        minutes::steps_taken();
+        let found = Rule::of(&recurrence).map(|rule| rule.next(recurrence.start, recurrence.start));
+        assert_eq!(found.unwrap(), None, "{rule}");
+        let steps = minutes::steps_taken();
+        assert!(steps < 600_000, "{rule}: {steps} steps");
     }
 }
 
