@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use drumline_api::{Deployment, Grammar};
+use drumline_api::{CreateOperation, Deployment, Grammar};
 use drumline_protocol::{TokenPolicy, limits};
 use drumline_tls::ServerTls;
 
@@ -91,6 +91,21 @@ impl Options {
             async_requests: &self.async_requests,
             grammar: GRAMMAR,
         }
+    }
+
+    /// Returns true for an asynchronous request: one of an `ExecuteAsync`, or a create
+    /// of a message name that is listed as one, whichever way it comes. A token asks
+    /// for an order of its own. A series creates nothing by itself, and its
+    /// occurrences have no order of requests.
+    pub(crate) fn is_in_order_of_requests(&self, request: &CreateOperation) -> bool {
+        let is_listed = || {
+            let mut listed = self.async_requests.iter();
+            listed.any(|name| *name == request.message_name)
+        };
+        request.in_order_of_requests
+            || request.dependency_token.is_none()
+                && request.recurrence_pattern.is_none()
+                && is_listed()
     }
 }
 

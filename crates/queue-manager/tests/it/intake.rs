@@ -159,6 +159,24 @@ async fn each_token_keeps_the_order_of_publishing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn asynchronous_requests_keep_the_order_of_publishing() {
+    let backend = backend();
+    let scene = Scene::over(&backend);
+    for number in 0..50 {
+        let body = json!({"messageName": "ImportSolution", "name": number.to_string()});
+        scene.create(number, &body);
+    }
+    scene.done().await;
+    let created = created(&backend).await;
+    let numbers = created.iter().map(|operation| &operation.body.name);
+    let numbers: Vec<u32> = numbers
+        .map(|name| name.parse().expect("a number"))
+        .collect();
+    assert_eq!(numbers.len(), 50);
+    assert!(numbers.is_sorted(), "{numbers:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_execute_finds_what_was_published_before_it() {
     let backend = backend();
     let scene = Scene::over(&backend);

@@ -40,6 +40,7 @@ use super::disposition::{dispose, is_busy};
 use super::execute::{Answer, denied, execute, record};
 use super::identity;
 use super::translate::{Order, TranslatedRequest, path_of, translate};
+use crate::options::Options;
 use crate::service::QueueManager;
 
 /// Requests that are done together: all that can be in hand.
@@ -135,15 +136,18 @@ async fn gather(requests: &mut dyn Requests) -> Option<Vec<Request>> {
 struct Lanes {
     lanes: Vec<Vec<Job>>,
     tokens: HashMap<DependencyToken, usize>,
+    /// The lane of asynchronous requests, of whatever organization.
+    requests: Option<usize>,
 }
 
 impl Lanes {
-    fn add(&mut self, job: Job) {
-        let lane = match job.request.order() {
+    fn add(&mut self, job: Job, options: &Options) {
+        let lane = match job.request.order(options) {
             Order::Token(token) => {
                 let token = token.clone();
                 Some(*self.tokens.entry(token).or_insert(self.lanes.len()))
             }
+            Order::Requests => Some(*self.requests.get_or_insert(self.lanes.len())),
             Order::Free | Order::Alone => None,
         };
         match lane.and_then(|lane| self.lanes.get_mut(lane)) {
@@ -158,17 +162,18 @@ impl Shared {
     async fn work(self: &Arc<Self>, batch: Vec<Request>) {
         let until = Instant::now() + HOLD;
         let mut lanes = Lanes::default();
+        let options = self.manager.options();
         for request in batch {
             self.manager.metrics().intake_received.inc();
             let Some(job) = self.job(request) else {
                 continue;
             };
-            if job.request.order() == Order::Alone {
+            if job.request.order(options) == Order::Alone {
                 self.run(std::mem::take(&mut lanes), until).await;
-                lanes.add(job);
+                lanes.add(job, options);
                 self.run(std::mem::take(&mut lanes), until).await;
             } else {
-                lanes.add(job);
+                lanes.add(job, options);
             }
         }
         self.run(lanes, until).await;
@@ -269,7 +274,8 @@ impl Shared {
                 return Some(answer);
             }
             // Some requests are too much for a healthy service, too.
-            if job.request.order() == Order::Alone && self.manager.health().await.is_ready() {
+            let is_alone = job.request.order(self.manager.options()) == Order::Alone;
+            if is_alone && self.manager.health().await.is_ready() {
                 busy += 1;
                 if busy == BUSY {
                     return Some(answer);

@@ -29,7 +29,7 @@ use sha2::{Digest, Sha256};
 use crate::ingress::headers::{self, CALLER, IDEMPOTENCY_KEY, Named};
 use crate::ingress::media_type::{self, JSON};
 use crate::ingress::problem::Problem;
-use crate::options::{GRAMMAR, Limits};
+use crate::options::{GRAMMAR, Limits, Options};
 
 /// The content type of bincode: [`wire::Request`] in its envelope.
 pub(super) const BINCODE: &str = "application/x-drumline-bincode";
@@ -98,6 +98,8 @@ pub(super) enum Order<'a> {
     Free,
     /// The creates with the same token before it.
     Token(&'a DependencyToken),
+    /// The creates before it that are in the order of asynchronous requests.
+    Requests,
     /// Everything before it, and everything behind it has to wait for it: its
     /// effects are unknown.
     Alone,
@@ -105,10 +107,14 @@ pub(super) enum Order<'a> {
 
 impl TranslatedRequest {
     /// The requests that this one has to wait for.
-    pub(super) fn order(&self) -> Order<'_> {
+    pub(super) fn order(&self, options: &Options) -> Order<'_> {
         match &self.call {
             Call::Create(Ok(create)) => {
-                let token = create.request.dependency_token.as_ref();
+                let request = &create.request;
+                if options.is_in_order_of_requests(request) {
+                    return Order::Requests;
+                }
+                let token = request.dependency_token.as_ref();
                 token.map_or(Order::Free, Order::Token)
             }
             Call::Create(Err(_)) => Order::Free,

@@ -95,7 +95,7 @@ impl QueueManager {
     /// tokens: asynchronous requests have none, and a failed one must not stop
     /// all others of its organization.
     fn token_policy(&self, request: &CreateOperation) -> TokenPolicy {
-        if self.is_in_order_of_requests(request) {
+        if self.options().is_in_order_of_requests(request) {
             return TokenPolicy::Continue;
         }
         request.token_policy.unwrap_or(self.options().token_policy)
@@ -107,7 +107,7 @@ impl QueueManager {
         actor: &Actor,
         request: &CreateOperation,
     ) -> Option<ChainKey> {
-        if self.is_in_order_of_requests(request) {
+        if self.options().is_in_order_of_requests(request) {
             return Some(ChainKey::of_requests(&actor.organization));
         }
         let token = request.dependency_token.as_ref()?;
@@ -119,20 +119,5 @@ impl QueueManager {
     pub(super) fn own_chain(&self, actor: &Actor, request: &CreateOperation) -> Option<ChainKey> {
         let chain = self.chain(actor, request);
         chain.filter(|_| request.recurrence_pattern.is_none())
-    }
-
-    /// Returns true for an asynchronous request: one of an `ExecuteAsync`, or a create
-    /// of a message name that is listed as one, whichever way it comes. A token asks
-    /// for an order of its own. A series creates nothing by itself, and its
-    /// occurrences have no order of requests.
-    fn is_in_order_of_requests(&self, request: &CreateOperation) -> bool {
-        let is_listed = || {
-            let mut listed = self.options().async_requests.iter();
-            listed.any(|name| *name == request.message_name)
-        };
-        request.in_order_of_requests
-            || request.dependency_token.is_none()
-                && request.recurrence_pattern.is_none()
-                && is_listed()
     }
 }

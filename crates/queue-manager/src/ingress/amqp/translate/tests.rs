@@ -42,10 +42,27 @@ fn a_create_waits_for_its_token_and_an_execute_for_all() {
     let request = |kind, body| read(&envelope(kind), body).unwrap();
     let with = r#"{"messageName":"a","dependencyToken":"t"}"#;
     let token = DependencyToken::try_from("t".to_owned()).unwrap();
-    assert_eq!(request("", with).order(), Order::Token(&token));
-    assert_eq!(request("", CREATE).order(), Order::Free);
-    assert_eq!(request("", "not JSON").order(), Order::Free);
-    assert_eq!(request("execute", "{}").order(), Order::Alone);
+    let options = Options::default();
+    assert_eq!(request("", with).order(&options), Order::Token(&token));
+    assert_eq!(request("", CREATE).order(&options), Order::Free);
+    assert_eq!(request("", "not JSON").order(&options), Order::Free);
+    assert_eq!(request("execute", "{}").order(&options), Order::Alone);
+}
+
+#[test]
+fn a_create_of_an_asynchronous_request_waits_for_those_before_it() {
+    let options = Options::default();
+    let request = |body| read(&envelope(""), body).unwrap();
+    let import = r#"{"messageName":"ImportSolution"}"#;
+    assert_eq!(request(import).order(&options), Order::Requests);
+    let with_token = r#"{"messageName":"ImportSolution","dependencyToken":"t"}"#;
+    let token = DependencyToken::try_from("t".to_owned()).unwrap();
+    assert_eq!(request(with_token).order(&options), Order::Token(&token));
+    let none = Options {
+        async_requests: Vec::new(),
+        ..options
+    };
+    assert_eq!(request(import).order(&none), Order::Free);
 }
 
 #[test]
