@@ -117,6 +117,7 @@ impl Client {
             size: BATCH_ITEMS,
             pauses: Pauses::new(),
             busy_since: None,
+            pending: None,
         };
         let outcomes = stream::try_unfold(batches, |mut batches| async move {
             let some = batches.next().await?;
@@ -134,11 +135,16 @@ struct Batches {
     pauses: Pauses,
     /// The time since which nothing was executed.
     busy_since: Option<Instant>,
+    /// The fault behind the outcomes that were returned last: the service wants the rest later.
+    pending: Option<Fault>,
 }
 
 impl Batches {
     /// The outcomes of the next requests, at least one; `None` after the last.
     async fn next(&mut self) -> Result<Option<Vec<Outcome>>> {
+        if let Some(fault) = self.pending.take() {
+            self.rest(fault).await?;
+        }
         while !self.left.is_empty() {
             let requests: Vec<_> = self.left.drain(..self.size.min(self.left.len())).collect();
             let sent = requests.len();
@@ -158,12 +164,15 @@ impl Batches {
                     let (outcomes, busy) = outcomes(response, sent)?;
                     requests.drain(..outcomes.len());
                     self.put_back(requests);
-                    if let Some(fault) = busy {
-                        self.rest(fault, outcomes.is_empty()).await?;
-                    }
                     if !outcomes.is_empty() {
+                        // The caller hears of what was executed before a pause, and before an error.
                         self.busy_since = None;
+                        self.pauses = Pauses::new();
+                        self.pending = busy;
                         return Ok(Some(outcomes));
+                    }
+                    if let Some(fault) = busy {
+                        self.rest(fault).await?;
                     }
                 }
                 Err(error) => {
@@ -182,10 +191,7 @@ impl Batches {
     }
 
     /// A pause, until patience is over.
-    async fn rest(&mut self, fault: Fault, nothing_done: bool) -> Result<()> {
-        if !nothing_done {
-            self.pauses = Pauses::new();
-        }
+    async fn rest(&mut self, fault: Fault) -> Result<()> {
         let since = *self.busy_since.get_or_insert_with(Instant::now);
         let pause = self.pauses.at_least(fault.retry_after());
         if since.elapsed() + pause > self.client.patience() {

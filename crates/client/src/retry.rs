@@ -15,6 +15,9 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// The longest pause: long enough to let a service recover, short enough to
 /// notice that it has.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// The longest pause that a service can ask for. No patience is as long, and a number from
+/// outside must not come near the end of the clock.
+const MOST_ASKED: Duration = Duration::from_secs(24 * 3_600);
 
 /// The permission to send a request twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +60,8 @@ impl Pauses {
 
     /// The same, if the service asks for a pause of this length.
     pub(crate) fn at_least(&mut self, asked: Option<Duration>) -> Duration {
-        let wanted = asked.unwrap_or_default().max(self.backoff.full());
+        let asked = asked.unwrap_or_default().min(MOST_ASKED);
+        let wanted = asked.max(self.backoff.full());
         wanted.mul_f64(1.0 + 0.5 * fastrand::f64())
     }
 }

@@ -1,6 +1,7 @@
 //! Many requests in one.
 
-use drumline_client::{ErrorCode, NewOperation};
+use drumline_client::{Error, ErrorCode, NewOperation, OrganizationRequest};
+use futures_util::TryStreamExt as _;
 use serde_json::{Value, json};
 
 use crate::service::{Act, Request, Service};
@@ -77,6 +78,19 @@ async fn one_that_the_service_was_too_busy_for_is_sent_again_before_those_behind
     };
     assert!(key(&requests[0], 1).is_string());
     assert_eq!(key(&requests[0], 1), key(&requests[2], 0));
+}
+
+#[tokio::test]
+async fn what_was_executed_is_told_before_patience_ends() {
+    let mut busy = faulted(1, "0x8004A001");
+    busy["fault"]["errorDetails"] = json!({"Retry-After": 1_000});
+    let service = Service::start([answer(&[created(0, "a"), busy])]).await;
+    let creates = ["a", "b"].map(|id| OrganizationRequest::Delete { id: id.to_owned() });
+    let mut outcomes = service.client().execute_all(creates);
+    let first = outcomes.try_next().await.unwrap();
+    assert_eq!(first.map(|outcomes| outcomes.len()), Some(1));
+    let error = outcomes.try_next().await.unwrap_err();
+    assert!(matches!(error, Error::Busy(_)), "{error:?}");
 }
 
 #[tokio::test]
