@@ -1,20 +1,21 @@
 //! The way out of a store.
 //!
-//! Operations that wait in the chain of a token come last, in the order of their chains:
-//! so each can be stored as it is read. Their ids and places are held in memory meanwhile,
-//! 40 bytes each.
+//! Completed operations come first, in the order of their ends, and then all others, in the
+//! order of their creation: an import gives out numbers as it reads, and so what waited
+//! longest starts first there, too, and retention removes the oldest. Each chain is in its
+//! order. The places of all operations are held in memory meanwhile, 40 bytes each.
 
-use drumline_backend::store::{Error, Filter, Store};
+use drumline_backend::store::{Error, Filter, Store, Summary};
 use drumline_protocol::{Operation, OperationId, Organization, State};
 
 use super::line::{Carried, FORMAT, Head, Line, Totals};
 use super::of_store;
 use crate::exit::{Exit, Failure, Result};
 
-/// The operations of a page. Large ones end it early.
+/// The operations of a page.
 const PAGE: usize = 256;
-/// The operations of a chain that are read at a time. Each may be some megabytes.
-const AT_ONCE: usize = 8;
+/// The operations that are read at a time. Each may be some megabytes.
+const AT_ONCE: usize = 32;
 
 /// The operations that are exported.
 #[derive(Clone, Debug, Default)]
@@ -57,29 +58,20 @@ pub(super) async fn run(
         organization,
         ..Filter::default()
     };
-    let mut waiting: Vec<(u16, u64, OperationId)> = Vec::new();
+    let mut places: Vec<Place> = Vec::new();
     let mut before = None;
     loop {
-        let page = store.list(&filter, before, PAGE).await.map_err(of_store)?;
-        for operation in page.operations {
-            if is_in_chain(&operation) {
-                let partition = operation.id.partition().get();
-                waiting.push((partition, operation.sequence, operation.id));
-                continue;
-            }
-            let line = carried(store, operation, wanted.history).await?;
-            emit(&line)?;
-            totals.operations += 1;
-            progress(totals.operations);
-        }
+        let page = store.list_summaries(&filter, before, PAGE).await;
+        let page = page.map_err(of_store)?;
+        places.extend(page.operations.iter().map(Place::of));
         before = page.next;
         if before.is_none() {
             break;
         }
     }
-    waiting.sort_unstable();
-    for some in waiting.chunks(AT_ONCE) {
-        let ids: Vec<OperationId> = some.iter().map(|(_, _, id)| *id).collect();
+    places.sort_unstable();
+    for some in places.chunks(AT_ONCE) {
+        let ids: Vec<OperationId> = some.iter().map(|place| place.id).collect();
         for operation in readable(store, &ids, &mut totals).await? {
             let line = carried(store, operation, wanted.history).await?;
             emit(&line)?;
@@ -134,11 +126,33 @@ async fn readable(
     Ok(found)
 }
 
-/// Returns true if an operation has a place in the chain of its token.
-fn is_in_chain(operation: &Operation) -> bool {
-    let header = &operation.header;
-    let has_ended = header.status.state() == State::Completed && !header.holding;
-    header.rules.chain.is_some() && !has_ended
+/// The place of an operation in an export.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Place {
+    /// False for what has ended and holds no chain.
+    is_open: bool,
+    /// The end, or the number of the creation. Both grow with the time, in all partitions.
+    number: u64,
+    id: OperationId,
+}
+
+impl Place {
+    fn of(operation: &Summary) -> Self {
+        let header = &operation.header;
+        let ended = header.completed_on.filter(|_| {
+            let is_completed = header.status.state() == State::Completed;
+            is_completed && !header.holding
+        });
+        let number = match ended {
+            Some(end) => u64::try_from(end.as_millis()).unwrap_or(0),
+            None => operation.sequence,
+        };
+        Self {
+            is_open: ended.is_none(),
+            number,
+            id: operation.id,
+        }
+    }
 }
 
 async fn carried(store: &dyn Store, operation: Operation, with_history: bool) -> Result<Line> {

@@ -203,6 +203,38 @@ async fn what_was_exported_is_imported_as_it_was() {
 }
 
 #[tokio::test]
+async fn ends_and_creations_keep_their_order() {
+    let ended = |number, end| {
+        operation(number, Status::Succeeded, |done| {
+            done.header.completed_on = Some(Timestamp::from_millis(end));
+        })
+    };
+    let ready = |number| operation(number, Status::WaitingForResources, |_| {});
+    // Created in this order, which is not that of the ids, nor that of the ends.
+    let given = [
+        ready(3),
+        ended(1, 5_000),
+        ready(7),
+        ended(9, 4_000),
+        ready(2),
+    ];
+    let [third, late, seventh, early, second] = given.each_ref().map(|one| one.id);
+    let (from, to) = (empty(), empty());
+    imported(&*from.store, &text(&given, &[])).await.unwrap();
+    let taken = exported(&*from.store, &whole()).await;
+    let read = |line: &str| match serde_json::from_str(line).unwrap() {
+        Line::Operation(carried) => Some(carried.id),
+        Line::Export(_) | Line::Pause(_) | Line::End(_) => None,
+    };
+    let ids: Vec<_> = taken.lines().filter_map(read).collect();
+    assert_eq!(ids, [early, late, third, seventh, second]);
+    imported(&*to.store, &taken).await.unwrap();
+    let created = to.store.get(&[third, seventh, second]).await.unwrap();
+    let sequences = created.into_iter().flatten().map(|one| one.sequence);
+    assert!(sequences.is_sorted());
+}
+
+#[tokio::test]
 async fn a_repetition_changes_nothing_and_others_with_the_ids_are_named() {
     let backend = empty();
     let given = text(&sample(), &[]);
