@@ -6,6 +6,7 @@ mod news;
 mod verdict;
 
 use drumline_backend::Broker as _;
+use drumline_backend::broker::Bypassed;
 use drumline_backend::membership::{Member, Role, all_members};
 use drumline_backend::store::{Counts, Filter, Page, Summary};
 use drumline_protocol::{Pause, Status};
@@ -74,7 +75,7 @@ impl QueueManager {
         };
         let findings = verdict::judge(&Facts {
             health: &told(health, sight),
-            bypassed: &self.bypassed_in_words(),
+            bypassed: &told_bypasses(&self.bypass().bypassed(), sight),
             throttled: &throttled(members.as_deref().unwrap_or_default()),
             workers: members.as_deref().map(workers),
             ready: counts.map_or(0, |counts| counts.ready),
@@ -87,11 +88,6 @@ impl QueueManager {
             members,
             own,
         })
-    }
-
-    fn bypassed_in_words(&self) -> Vec<String> {
-        let bypassed = self.bypass().bypassed();
-        bypassed.iter().map(ToString::to_string).collect()
     }
 
     async fn fleet_state(&self, sight: Sight) -> Result<Option<(Counts, Vec<Member>)>> {
@@ -154,6 +150,15 @@ fn told(health: Health, sight: Sight) -> Health {
     }
 }
 
+/// The queues that are by-passed as a caller may see them: their names may be those of
+/// other organizations.
+fn told_bypasses(bypassed: &[Bypassed], sight: Sight) -> Vec<String> {
+    if sight.fleet || bypassed.is_empty() {
+        return bypassed.iter().map(ToString::to_string).collect();
+    }
+    vec!["a queue of the broker takes no messages".to_owned()]
+}
+
 /// The number of workers.
 fn workers(members: &[Member]) -> usize {
     let is_worker = |member: &&Member| member.profile.role == Role::Worker;
@@ -169,4 +174,37 @@ fn throttled(members: &[Member]) -> Vec<String> {
     names.sort();
     names.dedup();
     names
+}
+
+#[cfg(test)]
+mod tests {
+    use drumline_backend::broker::Trouble;
+    use drumline_protocol::QueueName;
+    use drumline_protocol::message::{Route, Source};
+
+    use super::*;
+
+    #[test]
+    fn a_queue_that_is_bypassed_is_named_to_those_who_see_the_fleet() {
+        let queue = QueueName::try_from("secret".to_owned()).unwrap();
+        let source = Source::Work;
+        let bypassed = [Bypassed {
+            route: Route { queue, source },
+            trouble: Trouble::Silent,
+        }];
+        let told = |fleet| {
+            let sight = Sight {
+                fleet,
+                operations: true,
+            };
+            told_bypasses(&bypassed, sight)
+        };
+        assert!(told(true)[0].contains("secret"));
+        assert!(!told(false)[0].contains("secret"));
+        let sight = Sight {
+            fleet: false,
+            operations: true,
+        };
+        assert!(told_bypasses(&[], sight).is_empty());
+    }
 }
