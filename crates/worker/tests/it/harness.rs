@@ -176,6 +176,15 @@ impl Harness {
     }
 
     /// Every operation, in order of submission.
+    /// Publishes the latest offer of an operation, as the relay of a manager does.
+    pub(crate) async fn offer_again(&self, id: OperationId) {
+        let offered = self.backend.store.last_offer(id).await.expect("read");
+        let stamp = offered.expect("an offer").stamp;
+        let offer = Offer::of(&self.get(id).await);
+        let published = self.dispatcher.publish(offer, stamp).await;
+        published.expect("published");
+    }
+
     pub(crate) async fn all(&self) -> Vec<Operation> {
         let everything = Filter::default();
         let all = self.backend.store.list(&everything, None, 10_000).await;

@@ -85,6 +85,35 @@ async fn a_handler_whose_operation_was_taken_over_is_stopped_and_writes_nothing(
 }
 
 #[tokio::test]
+async fn a_run_whose_operation_the_same_worker_claims_again_is_stopped() {
+    let harness = Harness::new();
+    let (tell, mut hear) = mpsc::unbounded_channel();
+    let handler = move |_: Value, _: Context| {
+        let alive = Alive(tell.clone());
+        async move {
+            alive.0.send("started").expect("heard");
+            std::future::pending::<()>().await;
+            drop(alive);
+            Outcome::Done(None)
+        }
+    };
+    // No renewal of the first run comes before the second one.
+    let builder = Harness::builder()
+        .concurrency(2)
+        .lease(Duration::from_secs(3_600));
+    let worker = harness.start(builder.handler("X", handler)).await;
+    let id = harness.submit(draft("X")).await;
+    assert_eq!(in_time("start", hear.recv()).await, Some("started"));
+    assert!(take_over(&harness, id).await);
+    harness.offer_again(id).await;
+    let mut heard = [hear.recv().await, in_time("stop", hear.recv()).await];
+    heard.sort_unstable();
+    assert_eq!(heard, [Some("started"), Some("stopped")]);
+    assert_eq!(harness.get(id).await.header.status, Status::InProgress);
+    drop(worker);
+}
+
+#[tokio::test]
 async fn a_lock_moves_while_its_handler_runs() {
     let harness = Harness::new();
     let (tell, mut hear) = mpsc::unbounded_channel();

@@ -1,6 +1,7 @@
 //! The runs whose leases a worker renews.
 
 use std::collections::{BTreeMap, btree_map};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use drumline_protocol::{Fence, OperationId};
@@ -35,9 +36,17 @@ impl Held {
         if let Some(reason) = inner.stopping {
             execution.stop.request(reason);
         }
-        inner
+        let before = inner
             .executions
             .insert(execution.operation.id, Arc::clone(execution));
+        // The store has lost the claim of a run that is still under way, and this worker
+        // was granted another one.
+        if let Some(before) = before
+            && before.fence != execution.fence
+            && !before.finishing.load(Ordering::Acquire)
+        {
+            before.stop.request(StopReason::LeaseLost);
+        }
     }
 
     /// Stops a run whose lease the store did not renew, because another worker may
