@@ -106,6 +106,8 @@ pub(crate) async fn claim(
         }
         Ok(Applied::Done(header, done)) => {
             let waited = header.modified_on.since(ready_on);
+            // Another run may have left a checkpoint meanwhile.
+            let known = known.filter(|_| !attempt.was_repeated());
             granted(shared, id, header, *done, known, attempt.sent(), waited).await
         }
         Ok(Applied::Held) => {
@@ -141,6 +143,8 @@ struct Attempt<'a> {
 struct Latest {
     sent: Instant,
     answered: bool,
+    /// The commits so far. Behind the first, the operation has changed since the caller saw it.
+    number: u32,
 }
 
 impl<'a> Attempt<'a> {
@@ -152,6 +156,7 @@ impl<'a> Attempt<'a> {
             latest: Mutex::new(Latest {
                 sent: Instant::now(),
                 answered: false,
+                number: 0,
             }),
         }
     }
@@ -163,6 +168,11 @@ impl<'a> Attempt<'a> {
     /// The time at which the latest commit was sent.
     fn sent(&self) -> Instant {
         self.latest().sent
+    }
+
+    /// Returns true if the operation has changed since the caller saw it.
+    fn was_repeated(&self) -> bool {
+        self.latest().number > 1
     }
 
     /// Returns true if the store has answered the latest commit.
@@ -177,12 +187,16 @@ impl Commits for Attempt<'_> {
     }
 
     async fn commit_one(&self, mut commit: Commit) -> store::Result<Committed> {
-        commit.want_record = self.want_record;
         commit.scopes.clone_from(&self.scopes);
-        *self.latest() = Latest {
-            sent: Instant::now(),
-            answered: false,
-        };
+        {
+            let mut latest = self.latest();
+            commit.want_record = self.want_record || latest.number > 0;
+            *latest = Latest {
+                sent: Instant::now(),
+                answered: false,
+                number: latest.number.saturating_add(1),
+            };
+        }
         let answer = self.committer.commit_one(commit).await?;
         self.latest().answered = true;
         Ok(answer)
