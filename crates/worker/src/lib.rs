@@ -79,6 +79,7 @@ mod builder;
 mod context;
 mod handlers;
 mod heartbeat;
+mod later;
 pub mod metrics;
 mod offers;
 mod options;

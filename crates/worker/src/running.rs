@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::context::stop::StopReason;
+use crate::later::later;
 use crate::run::leases::Renewals;
 use crate::run::shared::Shared;
 use crate::run::task_scope::TaskScope;
@@ -156,7 +157,9 @@ impl RunningWorker {
         let shared = Arc::clone(&self.shared);
         let (grace, limit) = (shared.options.grace, shared.options.drain_timeout);
         tracing::info!(running = shared.running(), "draining");
-        let drained_by = *shared.drained_by.get_or_init(|| Instant::now() + limit);
+        let drained_by = *shared
+            .drained_by
+            .get_or_init(|| later(Instant::now(), limit));
         shared.stopping.cancel();
         shared.take_nothing_new();
         // No run is started after this, so the wait below is for all runs.
@@ -166,7 +169,7 @@ impl RunningWorker {
             .is_err()
         {
             shared.held.stop_all(StopReason::Drain);
-            let end = drained_by + FINISHING;
+            let end = later(drained_by, FINISHING);
             if tokio::time::timeout_at(end, shared.runs.done())
                 .await
                 .is_err()

@@ -34,6 +34,7 @@ use crate::context::output::Printed;
 use crate::context::report::Reporter;
 use crate::context::stop::{Stop, StopReason};
 use crate::handlers::registry::Registered;
+use crate::later::later;
 use crate::throttle::Ticket;
 
 /// The least time between two writes of a handler's report: four a second are
@@ -82,7 +83,7 @@ pub(crate) async fn execute(
         deadline: registered
             .limits
             .timeout
-            .map(|timeout| Instant::now() + timeout),
+            .map(|timeout| later(Instant::now(), timeout)),
         lease: HeldLease::new(shared.options.lease, sent),
         finishing: AtomicBool::new(false),
     });
@@ -163,7 +164,7 @@ async fn end_by_request(shared: &Shared, execution: &Execution, grace: Duration)
             () = sleep_until(deadline) => stop.request(StopReason::Timeout),
         },
     }
-    let mut stop_by = Instant::now() + grace;
+    let mut stop_by = later(Instant::now(), grace);
     if let Some(drained_by) = shared.drained_by.get() {
         stop_by = stop_by.min(*drained_by);
     }

@@ -17,6 +17,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Throttle;
+use crate::later::later;
 
 /// The circuit breaker of one message name.
 #[derive(Debug, Default)]
@@ -84,7 +85,7 @@ impl Breaker {
         now: Instant,
     ) -> Option<Change> {
         let open = State::Open {
-            until: now + throttle.pause,
+            until: later(now, throttle.pause),
         };
         match &mut self.state {
             State::Closed(failures) => {

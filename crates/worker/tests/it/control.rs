@@ -304,6 +304,25 @@ async fn draining_drops_handlers_that_do_not_stop_and_gives_back_all_the_same() 
 }
 
 #[tokio::test]
+async fn limits_of_any_length_end_no_worker() {
+    let harness = Harness::new();
+    let limits = Limits::new().timeout(Duration::MAX).grace(Duration::MAX);
+    let handler = async |_: Value, context: Context| {
+        context.stop_requested().await;
+        Outcome::Stopped
+    };
+    let builder = Harness::builder()
+        .drain_timeout(Duration::MAX)
+        .handler_with("X", limits, handler);
+    let worker = harness.start(builder).await;
+    let id = harness.submit(draft("X")).await;
+    harness.reaches(id, Status::InProgress).await;
+    harness.ask(id, Event::Cancel).await;
+    assert_eq!(harness.completed(id).await.header.status, Status::Canceled);
+    in_time("drain", worker.drain()).await;
+}
+
+#[tokio::test]
 async fn draining_lets_handlers_come_to_their_end() {
     let harness = Harness::new();
     let (go, started) = (Arc::new(Notify::new()), Arc::new(Notify::new()));

@@ -30,6 +30,7 @@ use super::{Command, KILL_MARGIN};
 use crate::context::Context;
 use crate::handlers::input;
 use crate::handlers::supervise::Supervisor;
+use crate::later::later;
 
 /// The time after the command's end in which its output may still come. A process
 /// that has left its group may hold the pipe for ever.
@@ -369,7 +370,7 @@ async fn try_talk(
 /// The time at which a command that was asked to stop is killed: after its grace,
 /// and early enough to notice its end before the worker drops this handler.
 fn kill_time(grace: Duration, context: &Context) -> Instant {
-    let by_grace = Instant::now() + grace;
+    let by_grace = later(Instant::now(), grace);
     context
         .stop_by()
         .and_then(|by| by.checked_sub(KILL_MARGIN))
