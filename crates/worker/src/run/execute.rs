@@ -172,6 +172,16 @@ async fn end_by_request(shared: &Shared, execution: &Execution, grace: Duration)
     tokio::select! {
         () = stop.lost() => Ending::Lost,
         () = sleep_until(stop_by) => Ending::Dropped,
+        () = end_of_drain(shared) => Ending::Dropped,
+    }
+}
+
+/// Waits until a drain, which may begin later than a stop, leaves no more time.
+async fn end_of_drain(shared: &Shared) {
+    shared.stopping.cancelled().await;
+    match shared.drained_by.get() {
+        Some(drained_by) => sleep_until(*drained_by).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -304,6 +304,33 @@ async fn draining_drops_handlers_that_do_not_stop_and_gives_back_all_the_same() 
 }
 
 #[tokio::test]
+async fn draining_ends_a_grace_that_is_longer_than_what_is_left() {
+    let harness = Harness::new();
+    let (tell, mut hear) = mpsc::unbounded_channel();
+    let handler = move |_: Value, context: Context| {
+        let tell = tell.clone();
+        async move {
+            context.stop_requested().await;
+            tell.send(()).expect("heard");
+            std::future::pending::<Outcome>().await
+        }
+    };
+    let limits = Limits::new().grace(Duration::from_secs(3_600));
+    let builder = Harness::builder()
+        .grace(Duration::from_millis(50))
+        .drain_timeout(Duration::from_millis(500))
+        .handler_with("X", limits, handler);
+    let worker = harness.start(builder).await;
+    let id = harness.submit(draft("X")).await;
+    harness.reaches(id, Status::InProgress).await;
+    harness.ask(id, Event::Cancel).await;
+    in_time("cancel", hear.recv()).await;
+    let drained = in_time("drain", worker.drain()).await;
+    assert_eq!(drained.left_behind, 0);
+    assert_eq!(harness.get(id).await.header.status, Status::Canceled);
+}
+
+#[tokio::test]
 async fn limits_of_any_length_end_no_worker() {
     let harness = Harness::new();
     let limits = Limits::new().timeout(Duration::MAX).grace(Duration::MAX);
