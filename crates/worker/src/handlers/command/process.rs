@@ -355,6 +355,8 @@ async fn try_talk(
                 // Set before the command can know it.
                 asked_to_stop.store(true, Ordering::Release);
                 stdin.write_all(b"term\n").await?;
+                // The handler is polled before the limit of this stop is set.
+                tokio::task::yield_now().await;
                 kill_at = Some(kill_time(command.grace, context));
             }
             () = sleep_until(kill_at.unwrap_or_else(Instant::now)), if kill_at.is_some() => {
