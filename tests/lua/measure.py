@@ -3,10 +3,13 @@
     measure.py coverage FOLDER               which statements the tests reach
     measure.py mutants FOLDER [--every N]    which statements no test would miss
 
+    --lanes N    tests at a time, each with a Redis of its own: mostly they wait
+
 A debug build takes scripts from the folder in DRUMLINE_TEST_LUA
 (crates/backend-redis/src/scripts.rs). The first measurement lets each statement log that it
 was reached, and runs each test by itself: so the second one, which removes one statement after
-the other, runs only the tests that reach it, and stops at the first that fails.
+the other, runs only the tests that reach it, and stops at the first that fails. The suite on a
+cluster is left out there: its cases are those of the suite on one Redis.
 
 What is not reached, and what is not missed, must be in the tables of docs/lua.md with a
 reason. A line of these tables that is not needed any more is a failure, too.
@@ -37,8 +40,8 @@ SCRIPTS = CRATE / "src/scripts"
 PAGE = ROOT / "docs/lua.md"
 NOTES = re.compile(rb"^.* # ~(\{.*\})$", re.MULTILINE)
 NOTE = re.compile(rb'"n(\d+)":1\b')
-# Tests at a time, each with a Redis of its own.
-LANES = os.cpu_count() or 1
+# The suite on a cluster. Its cases are those of the suite on one Redis.
+TWINS = "cluster::suite::"
 # The share of the lines that must be reached.
 LEAST = 0.95
 # A test without end is one that has noticed: so much longer than it took before, and no less
@@ -141,8 +144,8 @@ class Lane:
         self.servers.wait()
 
 
-def on_lanes(folder, work, items):
-    """Calls work(lane, item) for all items, some at a time."""
+def on_lanes(folder, count, work, items):
+    """Calls work(lane, item) for all items, on so many lanes at a time."""
     todo = queue.Queue()
     for item in items:
         todo.put(item)
@@ -162,7 +165,7 @@ def on_lanes(folder, work, items):
     shutil.rmtree(folder / "lanes", ignore_errors=True)
     lanes = []
     try:
-        for number in range(LANES):
+        for number in range(count):
             lanes.append(Lane(folder / "lanes", number))
         threads = [threading.Thread(target=serve, args=(lane,), daemon=True) for lane in lanes]
         for thread in threads:
@@ -203,7 +206,7 @@ def all_tests():
     return [(binary, name.removesuffix(": test")) for name in sorted(names) if name.endswith(": test")]
 
 
-def measure_coverage(folder, everything, known=False):
+def measure_coverage(folder, lanes, everything, known=False):
     """Runs each test by itself. Returns, per test, its seconds and what it reaches. With
     `known`, tests that the last measurement has are not run again."""
     texts = {}
@@ -228,7 +231,8 @@ def measure_coverage(folder, everything, known=False):
             one = {"binary": binary, "test": test, "seconds": seconds, "reached": reached}
             measured.append(dict(one, passed=not trouble))
 
-    on_lanes(folder, work, [(binary, test) for binary, test in all_tests() if test not in names])
+    items = [(binary, test) for binary, test in all_tests() if test not in names]
+    on_lanes(folder, lanes, work, items)
     (folder / "coverage.json").write_text(json.dumps(measured))
     return measured
 
@@ -258,9 +262,9 @@ def compare(found, heading):
     return not new and not old
 
 
-def coverage(folder, known):
+def coverage(folder, lanes, known):
     everything = all_statements()
-    measured = measure_coverage(folder, everything, known)
+    measured = measure_coverage(folder, lanes, everything, known)
     reached = {number for one in measured for number in one["reached"]}
     missed = [one for number, one in enumerate(everything) if number not in reached]
     lines = {(one.file, one.line) for one in everything}
@@ -274,12 +278,13 @@ def coverage(folder, known):
     return compare(missed, "Statements that no test reaches") and share >= LEAST and passed
 
 
-def mutants(folder, every, only, known):
+def mutants(folder, lanes, every, only, known):
     everything = all_statements()
     if known:
         measured = json.loads((folder / "coverage.json").read_text())
     else:
-        measured = measure_coverage(folder, everything)
+        measured = measure_coverage(folder, lanes, everything)
+    measured = [one for one in measured if not one["test"].startswith(TWINS)]
     # A test that fails anyway notices nothing.
     measured = sorted((one for one in measured if one["passed"]), key=lambda one: one["seconds"])
     chosen = [one for one in enumerate(everything) if only in one[1].file][::every]
@@ -292,7 +297,7 @@ def mutants(folder, every, only, known):
         tests = [one for one in measured if number in one["reached"]]
         if statement.file.startswith("lib_bucket"):
             # They run the library by itself, so that no script logs what they reach.
-            tests += [one for one in measured if one["test"].startswith("buckets::")]
+            tests = [one for one in measured if one["test"].startswith("buckets::")] + tests
         first = [one for one in keen.get(statement.file, []) if one in tests]
         tests = first + [one for one in tests if one not in first]
         lane.empty()
@@ -322,7 +327,7 @@ def mutants(folder, every, only, known):
                 print(f"{done}/{len(chosen)} {time.monotonic() - begun:.0f} s {line}", flush=True)
 
     (folder / "mutants.txt").unlink(missing_ok=True)
-    on_lanes(folder, work, chosen)
+    on_lanes(folder, lanes, work, chosen)
     survived.sort(key=lambda one: (one.file, one.start))
     print(f"{len(chosen)} statements removed, one at a time: {len(killed)} noticed, {len(survived)} not")
     unreached = explained("Statements that no test reaches")
@@ -343,15 +348,16 @@ def main():
     parser.add_argument("--every", type=int, default=1, help="remove every N-th statement only")
     parser.add_argument("--only", default="", help="remove statements of these scripts only: a part of the name")
     parser.add_argument("--known", action="store_true", help="use the last coverage.json of FOLDER")
+    parser.add_argument("--lanes", type=int, default=2 * (os.cpu_count() or 1), help="tests at a time")
     options = parser.parse_args()
     # The servers end with the program.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     options.folder.mkdir(parents=True, exist_ok=True)
     folder = options.folder.resolve()
     if options.what == "coverage":
-        good = coverage(folder, options.known)
+        good = coverage(folder, options.lanes, options.known)
     else:
-        good = mutants(folder, options.every, options.only, options.known)
+        good = mutants(folder, options.lanes, options.every, options.only, options.known)
     sys.exit(0 if good else 1)
 
 
