@@ -137,6 +137,7 @@ macro_rules! store_suite {
                 a_reoffer_is_a_compare_and_set,
                 a_reoffer_of_what_has_moved_on_does_nothing,
                 a_delayed_reoffer_is_kept_from_the_relay,
+                an_offer_follows_a_delayed_one,
                 a_delay_may_be_as_long_as_a_duration,
                 stamps_only_grow,
             }

@@ -326,6 +326,25 @@ async fn a_small_set_is_one_key() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn members_may_come_and_go_one_by_one() {
+    const MEMBERS: usize = 400;
+    let mut set = Compared::new(11).await;
+    // At first in their order, and then between these.
+    for place in (0..MEMBERS).step_by(2).chain((1..MEMBERS).step_by(2)) {
+        set.add(&[member(place)]).await;
+    }
+    assert!(set.assert_shape().await > 2);
+    for place in (0..MEMBERS).step_by(2).chain((1..MEMBERS).step_by(2)) {
+        set.remove(&[member(place)]).await;
+        set.remove(&[member(place)]).await;
+        if place % 16 < 2 {
+            set.assert_shape().await;
+        }
+    }
+    assert_eq!(set.keys().await, Vec::<Vec<u8>>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn members_that_differ_in_their_last_bytes_alone_are_in_order() {
     let mut set = Compared::new(5).await;
     // 18 bytes: no multiple of the four that are compared at once.
@@ -338,6 +357,16 @@ async fn members_that_differ_in_their_last_bytes_alone_are_in_order() {
         set.add(group).await;
     }
     set.assert_shape().await;
+    // 16 bytes: as many as an id. The last four of them are compared at once.
+    let mut ids = Compared::new(9).await;
+    let id = |place: u16| [[0xfe; 12].as_slice(), &place.to_be_bytes(), &[0, 7]].concat();
+    for step in [0, 1] {
+        let members: Vec<Member> = (0..1_000).map(|place| id(place * 2 + step)).collect();
+        for group in members.chunks(90) {
+            ids.add(group).await;
+            ids.assert_shape().await;
+        }
+    }
     // A member that is the beginning of another is before it.
     let short: Vec<Member> = members.iter().map(|it| it[..17].to_vec()).collect();
     set.add(&short[..1]).await;
@@ -367,6 +396,22 @@ async fn a_sparse_bucket_unites_with_the_one_before_it_if_the_one_behind_is_full
     set.remove(&places(0..40)).await;
     assert_eq!(set.assert_shape().await, before);
     set.remove(&places(64..116)).await;
+    assert_eq!(set.assert_shape().await, before - 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sparse_bucket_unites_with_the_one_behind_it() {
+    let mut set = Compared::new(10).await;
+    let members: Vec<Member> = (0..640).map(member).collect();
+    set.add(&members).await;
+    let before = set.assert_shape().await;
+    let places = |range: std::ops::Range<usize>| range.map(member).collect::<Vec<_>>();
+    // The second bucket and the third one have room, and are not sparse themselves.
+    for start in [64, 128] {
+        set.remove(&places(start..start + 40)).await;
+        assert_eq!(set.assert_shape().await, before);
+    }
+    set.remove(&places(0..52)).await;
     assert_eq!(set.assert_shape().await, before - 1);
 }
 

@@ -5,14 +5,15 @@ use drumline_backend::{Ids, Store};
 use drumline_backend_redis::{IndexUse, Options, RedisStore};
 use drumline_protocol::{Event, IndexKind, OperationId, Organization, Partition, State};
 
-use crate::common::{self, commit, draft};
+use crate::common::{self, claim, commit, draft};
 
 /// More than one step of a rebuild.
 const OPERATIONS: u16 = 700;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_index_that_is_switched_off_leaves_nothing_behind() {
-    let store = common::connect(&common::options().await).await;
+    let options = common::options().await;
+    let store = common::connect(&options).await;
     let ids = Ids::random();
     let mut expected = fill(&store, &ids, 0).await;
     for (kind, filter) in filters() {
@@ -22,6 +23,9 @@ async fn an_index_that_is_switched_off_leaves_nothing_behind() {
         assert_eq!(used(&store, kind).await, IndexUse::Off);
         let found = all(&store, &filter).await;
         assert_eq!(found, newest_first(&expected), "{kind:?} is off");
+    }
+    for letter in ['m', 'o'] {
+        assert_eq!(keys_of(&options, letter).await, Vec::<Vec<u8>>::new());
     }
     expected.extend(fill(&store, &ids, 1).await);
     for (kind, filter) in filters() {
@@ -114,12 +118,51 @@ async fn removed_operations_leave_no_entry() {
     assert_eq!(index_keys(&options).await, Vec::<String>::new());
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_rare_value_of_many_that_run_is_found_in_one_call() {
+    // More than one call looks at.
+    const RUNNING: usize = 2_500;
+    let store = common::connect(&common::options().await).await;
+    let ids = Ids::random();
+    let mut rare = draft(&store, &ids, None);
+    "anna".clone_into(&mut rare.body.owner);
+    let id = rare.id;
+    let mut news = vec![rare];
+    news.extend((0..RUNNING).map(|_| draft(&store, &ids, None)));
+    for some in news.chunks(500) {
+        store.create(some.to_vec()).await.expect("create");
+        let claims = some.iter();
+        let claims = claims.map(|new| claim(&store, &ids, new.id, &new.header));
+        let made = store.commit(claims.collect()).await.expect("commit");
+        assert_eq!(made.len(), some.len());
+    }
+    let filter = Filter {
+        organization: Some(Organization::default()),
+        owner: Some("anna".to_owned()),
+        state: Some(State::Locked),
+        ..Filter::default()
+    };
+    let page = store.list(&filter, None, 10).await.expect("list");
+    let found: Vec<_> = page.operations.iter().map(|one| one.id).collect();
+    assert_eq!((found, page.next), (vec![id], None));
+}
+
 /// Every key of an index in this namespace.
 async fn index_keys(options: &Options) -> Vec<String> {
     let mut redis = common::raw(&options.url).await;
     let mut keys = redis::cmd("KEYS");
     keys.arg(format!("{}:*:index:*", options.namespace));
     keys.query_async(&mut redis).await.expect("keys")
+}
+
+/// Those of the index of a kind, by its letter. Bytes are part of them.
+async fn keys_of(options: &Options, letter: char) -> Vec<Vec<u8>> {
+    let mut redis = common::raw(&options.url).await;
+    let mut keys = redis::cmd("KEYS");
+    keys.arg(format!("{}:*:index:{letter}*", options.namespace));
+    let mut keys: Vec<Vec<u8>> = keys.query_async(&mut redis).await.expect("keys");
+    keys.retain(|key| !key.ends_with(b":off"));
+    keys
 }
 
 fn filters() -> Vec<(IndexKind, Filter)> {

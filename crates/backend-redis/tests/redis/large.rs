@@ -180,6 +180,21 @@ async fn a_removed_operation_leaves_no_part_behind() {
         keys.query_async(&mut raw).await.expect("keys")
     };
     assert_eq!(keys().await.len(), 4, "record, body, report, checkpoint");
+    // A short report stands in the record, and a checkpoint may go.
+    let short = Report::default();
+    for (report, count, parts) in [(&short, 2, 1), (&report, 4, 7)] {
+        let holding = common::holding(fence);
+        let written = store.report(new.id, holding, report, ReportParts::All);
+        assert!(written.await.expect("report"));
+        let found = keys().await;
+        assert_eq!(found.len(), count, "{found:?}");
+        let record = found.iter().min_by_key(|key| key.len());
+        let mut noted = redis::cmd("GETRANGE");
+        noted.arg(record.expect("a record")).arg(58).arg(58);
+        let mut raw = common::raw(&options.url).await;
+        let noted: Vec<u8> = noted.query_async(&mut raw).await.expect("a byte");
+        assert_eq!(noted, [parts], "the parts that the record names");
+    }
     let guard = Guard::Holder(common::holding(fence));
     let end = commit(&store, &ids, new.id, &header, Event::Succeed, guard);
     let header = end.header.clone();

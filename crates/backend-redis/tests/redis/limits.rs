@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use drumline_backend::Limiter;
 use drumline_backend::limiter::{Acquired, Limit, LimitKey, Limits, PermitId, Release};
-use drumline_backend_redis::RedisLimiter;
+use drumline_backend_redis::{Options, RedisLimiter};
 use drumline_test_servers::RedisServer;
 use uuid::Uuid;
 
@@ -60,6 +60,7 @@ async fn everything_expires() {
     visit(&limiter, key, 1, &LIMITS).await;
     let held = limiter.acquire(key, Some(permit(2)), &LIMITS).await;
     assert_eq!(held.expect("enter"), Acquired::Granted);
+    assert_all_expire(&options).await;
     let renewed = limiter.renew(&[(key, permit(2))], LIMITS.lease).await;
     assert_eq!(renewed.expect("renew"), [true]);
     // Refused at once: a window is made, and nothing is counted in it.
@@ -72,6 +73,11 @@ async fn everything_expires() {
     let retry_after = Duration::ZERO;
     let expected = Acquired::Refused { limit, retry_after };
     assert_eq!(refused.expect("enter"), expected);
+    assert_all_expire(&options).await;
+}
+
+/// There are permits and a window, and both will be forgotten.
+async fn assert_all_expire(options: &Options) {
     let keys = keys(&options.url, &options.namespace).await;
     assert_eq!(keys.len(), 2, "{keys:?}");
     let longest = i64::try_from(LIMITS.window.as_millis() * 2).expect("a small number");
@@ -79,6 +85,46 @@ async fn everything_expires() {
         let name = String::from_utf8_lossy(&key);
         assert!((1..=longest).contains(&expires_in), "{name}: {expires_in}");
     }
+}
+
+/// A request that has left the window gives its room back, though later ones are still in it.
+#[tokio::test(flavor = "multi_thread")]
+async fn there_is_room_when_the_oldest_requests_leave_the_window() {
+    const HOUR: Duration = Duration::from_secs(3_600);
+    const BUCKETS: u64 = 30;
+    let options = common::options().await;
+    let limiter = RedisLimiter::new(&common::connect(&options).await);
+    let key = LimitKey([4; 16]);
+    let limits = Limits {
+        concurrent: 0,
+        requests: 2,
+        execution: Duration::ZERO,
+        window: HOUR,
+        lease: HOUR,
+    };
+    visit(&limiter, key, 1, &limits).await;
+    // One more, almost an hour ago: two buckets are between it and the end of the window.
+    let found = keys(&options.url, &options.namespace).await;
+    let window = found.iter().find(|(key, _)| key.ends_with(b":window"));
+    let (window, _) = window.expect("a window");
+    let mut redis = raw(&options.url).await;
+    let mut latest = redis::cmd("HGET");
+    latest.arg(window).arg("at");
+    let latest: u64 = latest.query_async(&mut redis).await.expect("a number");
+    let place = format!("r{}", (latest - (BUCKETS - 2)) % (BUCKETS + 1));
+    let mut set = redis::cmd("HSET");
+    set.arg(window).arg("r").arg(2).arg(place).arg(1);
+    set.exec_async(&mut redis).await.expect("set");
+    let refused = limiter
+        .acquire(key, None, &limits)
+        .await
+        .expect("an answer");
+    let Acquired::Refused { limit, retry_after } = refused else {
+        panic!("both are within the window");
+    };
+    assert_eq!(limit, Limit::Requests);
+    let bucket = HOUR / u32::try_from(BUCKETS).expect("small");
+    assert!(retry_after <= bucket * 3, "{retry_after:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -10,6 +10,7 @@ mod conformance;
 mod creates;
 mod differential;
 mod earlier_build;
+mod expiries;
 mod fitness;
 mod hearing;
 mod holders;

@@ -170,6 +170,17 @@ async fn three_thousand_members_beat_at_the_cost_of_one() {
     let before = fleet.workers.beat(&workers[0]).await.expect("beat");
     let after = fleet.workers.beat(&busy).await.expect("beat");
     assert!(Arc::ptr_eq(&before, &after));
+
+    // Nor does a worker that leaves make the others read the whole roster again.
+    let (manager, membership) = &fleet.managers[0];
+    membership.beat(manager).await.expect("beat");
+    fleet.workers.leave(workers[0].id).await.expect("leave");
+    let before = fleet.info("stats", "total_net_output_bytes").await;
+    let roster = membership.beat(manager).await.expect("beat");
+    assert_eq!(roster.count(Role::Worker), WORKERS - 1);
+    let sent = fleet.info("stats", "total_net_output_bytes").await - before;
+    // With the answer to the first question.
+    assert!(sent < 20_000, "{sent} bytes");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -230,6 +241,20 @@ async fn members_that_have_left_leave_nothing_but_their_last_ids() {
         assert_eq!(fleet.count(command, name).await, 0, "{name}");
     }
     assert_eq!(fleet.count("ZCARD", "left").await, 50);
+    // It has not left if it is there again.
+    fleet.workers_beat(&workers[..1]).await;
+    assert_eq!(fleet.count("ZCARD", "left").await, 49);
+    // No more are kept than a reader is told one by one.
+    const MOST: usize = 1_000;
+    let mut many = redis::cmd("ZADD");
+    many.arg(fleet.key("left"));
+    for version in 1..=MOST {
+        many.arg(version).arg(format!("{version:016}"));
+    }
+    let mut raw = fleet.raw.clone();
+    many.exec_async(&mut raw).await.expect("zadd");
+    fleet.workers.leave(workers[0].id).await.expect("leave");
+    assert_eq!(fleet.count("ZCARD", "left").await, MOST);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -78,6 +78,13 @@ pub async fn a_permit_ends_with_its_lease(harness: &dyn LimiterHarness) {
     assert_eq!(first, Acquired::Granted);
     let kept = limiter.renew(&[(renewed, permit(1))], HOUR).await;
     assert_eq!(kept.expect("renew"), [true]);
+    // A key that has a permit of a dead holder beside one that is still held.
+    let both = LimitKey([2; 16]);
+    for (number, lease) in [(1, SOON), (2, HOUR)] {
+        let limits = Limits::at_once(2, lease);
+        let acquired = acquire_as(&*limiter, both, Some(permit(number)), &limits).await;
+        assert_eq!(acquired, Acquired::Granted);
+    }
     assert_eq!(acquire(&*limiter, 1, &short).await, Acquired::Granted);
     eventually("the permit is free", async || {
         let acquired = acquire(&*limiter, 2, &short).await;
@@ -87,6 +94,9 @@ pub async fn a_permit_ends_with_its_lease(harness: &dyn LimiterHarness) {
     // As long as the lease of the other lasted, and this permit is still held.
     let other = acquire_as(&*limiter, renewed, Some(permit(2)), &short).await;
     assert_eq!(reached(other), Some(Limit::Concurrent));
+    // The permit of the dead holder began before the one that has ended.
+    let third = acquire_as(&*limiter, both, Some(permit(3)), &TWO).await;
+    assert_eq!(third, Acquired::Granted);
 }
 
 /// Renewals answer in order if each permit is still held, and bring none

@@ -228,4 +228,8 @@ pub async fn the_oldest_ended_action_makes_room(harness: &dyn StoreHarness) {
     assert!(fixture.stored_action(kept[7].id).await.is_some());
     let all = fixture.listed(None, limits::ACTIONS + 1).await;
     assert_eq!(all.len(), limits::ACTIONS);
+    // The next one takes the place of another.
+    let next = fixture.started(contoso()).await;
+    assert_eq!(fixture.stored_action(kept[7].id).await, None);
+    assert!(fixture.stored_action(next.id).await.is_some());
 }

@@ -329,6 +329,26 @@ pub async fn a_delayed_reoffer_is_kept_from_the_relay(harness: &dyn StoreHarness
     fixture.run(late.id).await;
 }
 
+/// An offer that is made again before the delay of the last one is over follows it all the
+/// same: a late answer to the one must not confirm the other.
+pub async fn an_offer_follows_a_delayed_one(harness: &dyn StoreHarness) {
+    let fixture = Fixture::new(harness).await;
+    let fresh = fixture.create(independent()).await;
+    let seen = fresh.offer.expect("offered");
+    let delayed = fixture.store.reoffer(fresh.id, seen, HOUR).await;
+    let delayed = delayed.expect("reoffer").expect("nobody was faster");
+    fixture.client(fresh.id, Event::Pause).await;
+    let (_, done) = fixture.client(fresh.id, Event::Resume).await;
+    let offer = done.offer.expect("offered");
+    assert!(offer > delayed, "{offer:?} after {delayed:?}");
+    fixture.confirm(fresh.id, delayed).await;
+    let offered = fixture.offered(fresh.id.partition()).await;
+    assert_eq!(offered, [], "another offer was confirmed");
+    fixture.confirm(fresh.id, offer).await;
+    let offered = fixture.offered(fresh.id.partition()).await;
+    assert_eq!(offered, [(fresh.id, offer)]);
+}
+
 /// The longest delay there is neither fails nor turns into none at all.
 pub async fn a_delay_may_be_as_long_as_a_duration(harness: &dyn StoreHarness) {
     let fixture = Fixture::new(harness).await;

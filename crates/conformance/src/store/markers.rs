@@ -35,6 +35,7 @@ pub async fn the_latest_marker_of_each_route_counts(harness: &dyn StoreHarness) 
         (&other, marker(&lane, stamp)),
         (&fixture, marker(&lane, stamp)),
         (&other, marker(&work, stamp + 9)),
+        (&fixture, marker(&work, stamp + 7)),
     ] {
         let noted = process.store.marker_returned(&marker).await;
         noted.expect("marker_returned");

@@ -365,11 +365,13 @@ pub async fn failures_are_added_to_their_groups(harness: &dyn StoreHarness) {
         group(&fixture, 7, at(3)),
     );
     let another = group(&fixture, u64::MAX, at(2));
-    fail(&fixture, 1, "default", vec![middle, another.clone()]).await;
-    fail(&other, 2, "default", vec![late.clone()]).await;
-    fail(&fixture, 3, "default", vec![early]).await;
+    let first = vec![middle.clone(), another.clone()];
+    fail(&fixture, 1, "default", first).await;
+    fail(&fixture, 2, "default", vec![early]).await;
+    fail(&other, 3, "default", vec![late.clone()]).await;
+    fail(&fixture, 4, "default", vec![middle]).await;
     let expected = FailureGroup {
-        count: 7,
+        count: 12,
         first: at(1),
         ..late
     };
@@ -410,7 +412,7 @@ pub async fn the_group_that_failed_longest_ago_goes(harness: &dyn StoreHarness) 
     let fixture = Fixture::new(harness).await;
     let now = fixture.store.now();
     let at = |number: u64| {
-        let before = i64::try_from(FAILURE_GROUPS as u64 + 10 - number).expect("small");
+        let before = i64::try_from(FAILURE_GROUPS as u64 + 20 - number).expect("small");
         Timestamp::from_millis(now.as_millis() - before)
     };
     let all = FAILURE_GROUPS as u64 + 10;
@@ -421,4 +423,16 @@ pub async fn the_group_that_failed_longest_ago_goes(harness: &dyn StoreHarness) 
     let keys: Vec<u64> = found.iter().map(|group| group.key.0).collect();
     let expected: Vec<u64> = (10..all).rev().collect();
     assert_eq!(keys, expected);
+    // Those that come now are the last: each takes the place of another one.
+    let more = (all..all + 5).map(|key| group(&fixture, key, at(key)));
+    fail(&fixture, 2, "default", more.collect()).await;
+    let found = groups(&fixture, "default", 2 * FAILURE_GROUPS).await;
+    let keys: Vec<u64> = found.iter().map(|group| group.key.0).collect();
+    let expected: Vec<u64> = (15..all + 5).rev().collect();
+    assert_eq!(keys, expected);
+    let organization = Organization::default();
+    for key in 0..15 {
+        let gone = fixture.store.failure_group(&organization, FailureKey(key));
+        assert_eq!(gone.await.expect("failure_group"), None);
+    }
 }

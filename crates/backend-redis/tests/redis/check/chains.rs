@@ -1,7 +1,9 @@
 //! Chains: members that are missing, that do not belong there, and that run.
 
-use drumline_backend::store::FaultKind;
+use drumline_backend::Store as _;
+use drumline_backend::store::{FaultKind, Guard};
 use drumline_conformance::check_all;
+use drumline_protocol::Event;
 
 use super::scene::{Scene, kinds};
 use crate::common::draft;
@@ -122,4 +124,27 @@ async fn a_chain_is_not_changed_before_an_operation_that_runs() {
     assert!(found.iter().all(|fault| fault.is_repaired), "{found:?}");
     scene.is_sound().await;
     assert!(scene.is_in_outbox(first.id).await);
+}
+
+/// A member has come back in front of one that was the head meanwhile and is in the outbox.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_next_head_that_is_offered_already_is_not_offered_twice() {
+    let scene = Scene::new().await;
+    let mut first = scene.create(Some("t")).await;
+    let mut second = scene.create(Some("t")).await;
+    let chain = scene.chain(&first);
+    let place: String = scene.run("ZSCORE", &[&chain, first.id.as_bytes()]).await;
+    let fence = scene.claim(&mut first).await;
+    scene.zrem(&chain, first.id.as_bytes()).await;
+    scene.event(&mut second, Event::Pause, Guard::None).await;
+    scene.event(&mut second, Event::Resume, Guard::None).await;
+    let offer = scene.store.last_offer(second.id).await.expect("last_offer");
+    assert!(offer.as_ref().is_some_and(|offer| offer.is_in_outbox));
+    scene.zadd(&chain, place, first.id.as_bytes()).await;
+    scene.finish(&mut first, fence).await;
+    let after = scene.store.last_offer(second.id).await.expect("last_offer");
+    assert_eq!(after, offer);
+    scene.is_sound().await;
+    scene.run_to_its_end(&mut second).await;
+    scene.is_sound().await;
 }
