@@ -127,6 +127,55 @@ async fn there_is_room_when_the_oldest_requests_leave_the_window() {
     assert!(retry_after <= bucket * 3, "{retry_after:?}");
 }
 
+/// Counts that have left the window are gone, and those that are still in it stay.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bucket_that_leaves_the_window_takes_its_counts_along() {
+    const HOUR: Duration = Duration::from_secs(3_600);
+    const RING: u64 = 31;
+    let options = common::options().await;
+    let limiter = RedisLimiter::new(&common::connect(&options).await);
+    let key = LimitKey([5; 16]);
+    let limits = Limits {
+        window: HOUR,
+        ..LIMITS
+    };
+    visit(&limiter, key, 1, &limits).await;
+    let found = keys(&options.url, &options.namespace).await;
+    let window = found.iter().find(|(key, _)| key.ends_with(b":window"));
+    let (window, _) = window.expect("a window");
+    let mut redis = raw(&options.url).await;
+    let mut latest = redis::cmd("HGET");
+    latest.arg(window).arg("at");
+    let latest: u64 = latest.query_async(&mut redis).await.expect("a number");
+    // The visit was in the bucket before, and five more were as long ago as the ring is.
+    let (here, before) = (latest % RING, (latest - 1) % RING);
+    let mut set = redis::cmd("HSET");
+    set.arg(window).arg("at").arg(latest - 1);
+    for (field, number) in [
+        ("r".to_owned(), 6),
+        ("b".to_owned(), 8_000),
+        (format!("r{here}"), 5),
+        (format!("b{here}"), 7_000),
+        (format!("r{before}"), 1),
+        (format!("b{before}"), 1_000),
+    ] {
+        set.arg(field).arg(number);
+    }
+    set.exec_async(&mut redis).await.expect("set");
+    visit(&limiter, key, 2, &limits).await;
+    let mut now = redis::cmd("HMGET");
+    now.arg(window).arg(&["r", "b", "at"]);
+    let now: (u64, u64, u64) = now.query_async(&mut redis).await.expect("numbers");
+    assert_eq!((now.0, now.1), (2, 2_000));
+    assert!(now.2 >= latest, "{now:?}");
+    let here = now.2 % RING;
+    let mut own = redis::cmd("HMGET");
+    own.arg(window)
+        .arg(&[format!("r{here}"), format!("b{here}")]);
+    let own: (u64, u64) = own.query_async(&mut redis).await.expect("numbers");
+    assert_eq!(own, (1, 1_000));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn numbers_as_large_as_they_come_are_no_trouble() {
     let store = common::connect(&common::options().await).await;
