@@ -201,6 +201,7 @@ mod tests {
         assert!(batcher.try_tell(1));
         let (first, permit) = batches.recv().await.unwrap();
         assert_eq!(items(&first), [1]);
+        assert!(first.iter().all(|request| !request.wants_answer()));
         for number in 2..=5 {
             assert!(batcher.try_tell(number));
         }
@@ -233,6 +234,21 @@ mod tests {
             }
         }
         assert_eq!((one.await, two.await), (Ok(10), Ok(20)));
+    }
+
+    #[tokio::test]
+    async fn a_caller_waits_for_its_answer() {
+        let mut tasks = JoinSet::new();
+        let (batcher, mut batches) = batcher(&mut tasks);
+        tasks.spawn(async move {
+            while let Some((batch, _permit)) = batches.recv().await {
+                for request in batch {
+                    let item = request.item;
+                    request.answer(item * 10);
+                }
+            }
+        });
+        assert_eq!(batcher.ask(1).await, Some(10));
     }
 
     #[tokio::test]

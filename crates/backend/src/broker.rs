@@ -256,3 +256,61 @@ pub trait Broker: Send + Sync + 'static {
         of_route.map(|one| one.trouble).next()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use drumline_protocol::message::Source;
+
+    use super::*;
+
+    #[test]
+    fn a_trouble_has_a_kind_and_a_text_and_may_need_an_operator() {
+        let why = "no right".to_owned();
+        for (trouble, kind, text, needs_operator) in [
+            (
+                Trouble::Silent,
+                "silent",
+                "does not confirm messages",
+                false,
+            ),
+            (
+                Trouble::Unconsumable,
+                "unconsumable",
+                "does not answer consumers",
+                false,
+            ),
+            (
+                Trouble::ConsumerRefused(why.clone()),
+                "consumer-refused",
+                "cannot be consumed: no right",
+                true,
+            ),
+            (
+                Trouble::Refused(why),
+                "refused",
+                "cannot be declared: no right",
+                true,
+            ),
+        ] {
+            assert_eq!(trouble.kind(), kind);
+            assert_eq!(trouble.to_string(), text);
+            assert_eq!(trouble.needs_operator(), needs_operator, "{kind}");
+            let route = Route {
+                queue: QueueName::default(),
+                source: Source::Work,
+            };
+            let bypassed = Bypassed {
+                route: route.clone(),
+                trouble,
+            };
+            assert_eq!(bypassed.to_string(), format!("the {route} {text}"));
+        }
+    }
+
+    #[test]
+    fn another_queue_is_no_help_where_the_broker_is_away() {
+        let reason = String::new();
+        assert!(Error::Refused.is_of_queue());
+        assert!(!Error::Blocked { reason }.is_of_queue());
+    }
+}

@@ -226,8 +226,10 @@ mod tests {
 
         let critical = CriticalTasks::default();
         stopping.cancel();
+        let asked = tokio::time::Instant::now();
         critical.guard("due", &stopping, async {}).await;
         assert_eq!(critical.failed().now_or_never(), None);
+        assert_eq!(asked.elapsed(), Duration::ZERO, "no report is prepared");
     }
 
     #[tokio::test(start_paused = true)]

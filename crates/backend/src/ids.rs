@@ -156,4 +156,14 @@ mod tests {
         let earlier = Timestamp::from_millis(NOW.as_millis() - 3_600_000);
         assert_eq!(made(&ids, earlier, 0).created(), earlier);
     }
+
+    #[test]
+    fn ids_are_random_and_a_seed_fixes_them() {
+        let draw = |ids: Ids| (made(&ids, NOW, 1), ids.uuid(), ids.member(), ids.commit());
+        assert_eq!(draw(Ids::seeded(7)), draw(Ids::seeded(7)));
+        assert_ne!(draw(Ids::seeded(7)), draw(Ids::seeded(8)));
+        let random = Ids::random();
+        assert_ne!(random.uuid(), random.uuid());
+        assert_eq!(random.uuid().get_version_num(), 4);
+    }
 }

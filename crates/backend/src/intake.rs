@@ -161,3 +161,60 @@ pub trait Intake: Send + Sync + 'static {
     /// When the request is not kept.
     async fn quarantine(&self, refused: Refused) -> Result<()>;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Nothing;
+
+    #[async_trait]
+    impl Receipt for Nothing {
+        async fn acknowledge(self: Box<Self>) -> Result<()> {
+            Ok(())
+        }
+    }
+
+    fn envelope() -> Envelope {
+        let headers = [("Name", "a"), ("name", "b"), ("other", "c")];
+        Envelope {
+            headers: headers
+                .map(|(name, text)| (name.to_owned(), text.to_owned()))
+                .into(),
+            unreadable: [
+                ("NAME".to_owned(), "a list"),
+                ("Table".to_owned(), "a table"),
+            ]
+            .into(),
+            ..Envelope::default()
+        }
+    }
+
+    #[test]
+    fn a_header_is_found_under_any_capitalisation() {
+        let envelope = envelope();
+        assert_eq!(envelope.header("OTHER"), Some("c"));
+        assert_eq!(envelope.header("table"), None, "it is no text");
+        assert_eq!(envelope.unreadable("table"), Some("a table"));
+        assert_eq!(envelope.unreadable("other"), None);
+        assert_eq!(envelope.count("nAME"), 3, "readable or not");
+        assert_eq!(envelope.count("other"), 1);
+        assert_eq!(envelope.count("none"), 0);
+    }
+
+    #[test]
+    fn a_payload_is_not_logged() {
+        let request = Request {
+            envelope: envelope(),
+            payload: b"secret".to_vec(),
+            receipt: Box::new(Nothing),
+        };
+        let shown = format!("{request:?}");
+        assert!(
+            shown.contains("bytes: 6") && shown.contains("a table"),
+            "{shown}"
+        );
+        assert!(!shown.contains("115"), "{shown}");
+        assert!(!shown.contains("secret"), "{shown}");
+    }
+}

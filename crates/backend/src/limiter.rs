@@ -181,4 +181,24 @@ mod tests {
         };
         assert!(longest.bucket_ms() > 0);
     }
+
+    #[test]
+    fn a_limit_of_zero_is_none() {
+        let none = Limits::at_once(0, Duration::ZERO);
+        let concurrent = Limits::at_once(1, Duration::ZERO);
+        let requests = Limits {
+            requests: 1,
+            ..none
+        };
+        let execution = Limits {
+            execution: Duration::from_millis(1),
+            ..none
+        };
+        assert!(none.limits_nothing() && !none.has_window());
+        assert!(!concurrent.limits_nothing() && !concurrent.has_window());
+        for windowed in [requests, execution] {
+            assert!(windowed.has_window(), "{windowed:?}");
+            assert!(!windowed.limits_nothing(), "{windowed:?}");
+        }
+    }
 }

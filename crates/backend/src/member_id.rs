@@ -20,3 +20,15 @@ impl fmt::Debug for MemberId {
         self.0.fmt(f)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_shows_the_id_as_people_read_it() {
+        let id = MemberId(Uuid::from_u128(7));
+        assert_eq!(id.to_string(), "00000000-0000-0000-0000-000000000007");
+        assert_eq!(format!("{id:?}"), id.to_string());
+    }
+}

@@ -287,4 +287,97 @@ mod tests {
         assert_eq!(heartbeat_interval(usize::MAX), 3 * second);
         assert!(heartbeat_interval(usize::MAX) * 3 < MEMBER_TIMEOUT);
     }
+
+    #[test]
+    fn a_worker_serves_its_handlers_in_its_queues() {
+        let queue = QueueName::default();
+        let other: QueueName = "other".parse().unwrap();
+        let worker = |messages: &[&str]| Profile {
+            queues: vec![queue.clone()],
+            messages: messages.iter().map(|&name| name.to_owned()).collect(),
+            throttled: vec!["B".to_owned()],
+            ..Profile::new(Role::Worker)
+        };
+        let some = worker(&["A", "B"]);
+        assert!(some.serves_queue(&queue) && !some.serves_queue(&other));
+        assert!(some.serves(&queue, "A") && some.takes(&queue, "A"));
+        assert!(some.serves(&queue, "B") && !some.takes(&queue, "B"));
+        assert!(!some.serves(&queue, "C") && !some.takes(&queue, "C"));
+        assert!(!some.serves(&other, "A") && !some.takes(&other, "A"));
+        let all = worker(&["*"]);
+        assert!(all.takes(&queue, "C") && !all.takes(&other, "C"));
+        assert!(!all.takes(&queue, "B"), "it is throttled");
+
+        let draining = Profile {
+            draining: true,
+            ..worker(&["*"])
+        };
+        let manager = Profile {
+            role: Role::Manager,
+            ..worker(&["*"])
+        };
+        for profile in [draining, manager] {
+            assert!(!profile.serves_queue(&queue), "{profile:?}");
+            assert!(!profile.serves(&queue, "A"), "{profile:?}");
+            assert!(!profile.takes(&queue, "A"), "{profile:?}");
+        }
+    }
+
+    #[test]
+    fn a_member_announces_its_release_and_its_formats() {
+        let build = Profile::new(Role::Manager).build;
+        assert_eq!(build.formats, Some(version::CURRENT));
+        assert_eq!(build.release, env!("CARGO_PKG_VERSION"));
+    }
+
+    fn member(number: u128, running: u32) -> Member {
+        Member {
+            id: MemberId(uuid::Uuid::from_u128(number)),
+            host: String::new(),
+            running,
+            started_on_ms: 0,
+            profile: Profile::new(Role::Worker),
+        }
+    }
+
+    /// Three pages, one of them empty, and a member on two of them.
+    struct Pages;
+
+    #[async_trait]
+    impl Membership for Pages {
+        async fn beat(&self, _: &Member) -> store::Result<Arc<Roster>> {
+            Ok(Arc::default())
+        }
+
+        async fn leave(&self, _: MemberId) -> store::Result<()> {
+            Ok(())
+        }
+
+        async fn ask_to_drain(&self, _: MemberId) -> store::Result<bool> {
+            Ok(false)
+        }
+
+        fn is_asked_to_drain(&self, _: MemberId) -> bool {
+            false
+        }
+
+        async fn roster(&self) -> store::Result<Arc<Roster>> {
+            Ok(Arc::default())
+        }
+
+        async fn members(&self, after: Option<MemberPlace>, _: usize) -> store::Result<MemberPage> {
+            let (members, next) = match after.map_or(0, |place| place.0) {
+                0 => (vec![member(2, 1), member(3, 1)], Some(MemberPlace(1))),
+                1 => (Vec::new(), Some(MemberPlace(2))),
+                _ => (vec![member(1, 1), member(2, 5)], None),
+            };
+            Ok(MemberPage { members, next })
+        }
+    }
+
+    #[tokio::test]
+    async fn all_members_are_read_from_all_pages_and_each_is_told_once() {
+        let found = all_members(&Pages).await.unwrap();
+        assert_eq!(found, [member(1, 1), member(2, 5), member(3, 1)]);
+    }
 }

@@ -139,4 +139,11 @@ mod tests {
             assert_eq!(random.below(0), 0);
         }
     }
+
+    #[test]
+    fn sixteen_bytes_are_two_numbers() {
+        let (bytes, numbers) = (Random::seeded(7), Random::seeded(7));
+        let expected = [numbers.u64().to_be_bytes(), numbers.u64().to_be_bytes()];
+        assert_eq!(bytes.bytes16(), *expected.concat());
+    }
 }

@@ -90,3 +90,63 @@ impl Roster {
         self.groups.is_empty()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn id(number: u128) -> MemberId {
+        MemberId(Uuid::from_u128(number))
+    }
+
+    fn member(number: u128, role: Role) -> Member {
+        Member {
+            id: id(number),
+            host: String::new(),
+            running: 0,
+            started_on_ms: 0,
+            profile: Profile::new(role),
+        }
+    }
+
+    #[test]
+    fn members_with_equal_profiles_are_one_group() {
+        let members = [
+            member(3, Role::Worker),
+            member(2, Role::Manager),
+            member(1, Role::Worker),
+        ];
+        let roster = Roster::of_members(&members);
+        assert_eq!(roster.groups().len(), 2);
+        assert_eq!((roster.len(), roster.is_empty()), (3, false));
+        assert_eq!(roster.count(Role::Worker), 2);
+        assert_eq!(roster.count(Role::Manager), 1);
+        assert_eq!(roster.ids(|_| true), [1, 2, 3].map(id));
+        let is_worker = |profile: &Profile| profile.role == Role::Worker;
+        assert_eq!(roster.ids(is_worker), [1, 3].map(id));
+
+        let none = Roster::of_members([]);
+        assert_eq!((none.len(), none.is_empty()), (0, true));
+        let group = Group {
+            profile: Arc::new(Profile::new(Role::Worker)),
+            ids: Vec::new(),
+        };
+        assert!(Roster::of_groups([group]).is_empty());
+    }
+
+    #[test]
+    fn the_others_are_the_profiles_that_another_member_has() {
+        let members = [member(1, Role::Worker), member(2, Role::Manager)];
+        let roles = |members: &[Member], me| -> Vec<Role> {
+            let roster = Roster::of_members(members);
+            roster.others(id(me)).map(|profile| profile.role).collect()
+        };
+        assert_eq!(roles(&members, 1), [Role::Manager]);
+        assert_eq!(roles(&members, 3), [Role::Worker, Role::Manager]);
+        let alike = [member(1, Role::Worker), member(2, Role::Worker)];
+        assert_eq!(roles(&alike, 1), [Role::Worker], "another one is alike");
+        assert_eq!(roles(&[], 1), []);
+    }
+}

@@ -356,3 +356,6 @@ impl std::fmt::Debug for Tally {
         f.debug_struct("Tally").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -38,16 +38,23 @@ impl Broker for Notes {
         Err(broker::Error::Refused)
     }
 
-    async fn backlog(&self, _: &Route) -> Result<Option<Backlog>> {
-        Ok(None)
+    async fn backlog(&self, route: &Route) -> Result<Option<Backlog>> {
+        Ok((!self.broken.contains(route)).then_some(BACKLOG))
     }
 
     async fn remove_queue(&self, _: &QueueName, _: PartitionCount) -> Result<bool> {
-        Ok(false)
+        Ok(!self.is_blocked)
     }
 
     fn check(&self) -> Result<()> {
-        Ok(())
+        match self.is_blocked {
+            true => Err(broker::Error::Refused),
+            false => Ok(()),
+        }
+    }
+
+    fn connection_number(&self) -> u64 {
+        7
     }
 
     fn bypassed(&self) -> Vec<Bypassed> {
@@ -58,6 +65,11 @@ impl Broker for Notes {
         self.broken.iter().map(silent).collect()
     }
 }
+
+const BACKLOG: Backlog = Backlog {
+    messages: 3,
+    consumers: 2,
+};
 
 fn route(source: Source) -> Route {
     let queue = QueueName::default();
@@ -219,4 +231,25 @@ async fn a_declaration_that_is_refused_to_others_is_tried() {
     assert_eq!(*notes.taken.lock().unwrap(), [lane(1)]);
     assert_eq!(bypass.trouble(&lane(1)), None);
     assert_eq!(bypass.bypassed().len(), 1, "people are shown it");
+}
+
+#[tokio::test]
+async fn everything_but_publishing_is_left_to_the_broker() {
+    for is_blocked in [false, true] {
+        let bypass = Bypass::over(Arc::new(Notes {
+            broken: vec![lane(1)],
+            is_blocked,
+            ..Notes::default()
+        }));
+        bypass.note(&Roster::of_groups([member(1, &[lane(2)])]), ME);
+        assert_eq!(bypass.check().is_err(), is_blocked);
+        assert_eq!(bypass.connection_number(), 7);
+        let queue = QueueName::default();
+        let removed = bypass.remove_queue(&queue, PartitionCount::DEFAULT).await;
+        assert_eq!(removed.unwrap(), !is_blocked);
+        assert_eq!(bypass.backlog(&lane(1)).await.unwrap(), None);
+        assert_eq!(bypass.backlog(&lane(2)).await.unwrap(), Some(BACKLOG));
+        assert_eq!(bypass.own_trouble(&lane(1)), Some(Trouble::Silent));
+        assert_eq!(bypass.own_trouble(&lane(2)), None, "it is a report");
+    }
 }

@@ -151,7 +151,7 @@ mod tests {
 
     #[test]
     fn a_long_entry_is_unfit() {
-        let fits = vec!["x".repeat(AUDIT_ENTRY_BYTES)];
+        let fits = vec![String::new(), "x".repeat(AUDIT_ENTRY_BYTES)];
         assert!(check_audit_entries(&fits).is_ok());
         let long = vec![String::new(), "x".repeat(AUDIT_ENTRY_BYTES + 1)];
         assert!(matches!(check_audit_entries(&long), Err(Error::Unfit(_))));

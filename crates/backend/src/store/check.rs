@@ -198,3 +198,42 @@ pub fn belongs_to_chain(header: &Header) -> bool {
     let is_open = header.status.state() != State::Completed;
     header.rules.chain.is_some() && (is_open || header.holding)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use drumline_protocol::operation::first_header;
+    use drumline_protocol::{ChainKey, CommitId, Rules, Status, Timestamp};
+
+    use super::*;
+
+    #[test]
+    fn every_kind_of_fault_has_a_word_of_its_own() {
+        let names: BTreeSet<&str> = FaultKind::ALL.map(FaultKind::name).into();
+        assert_eq!(names.len(), FaultKind::ALL.len());
+        assert_eq!(FaultKind::NotOffered.to_string(), "not-offered");
+        assert_eq!(FaultKind::Usage.to_string(), "usage");
+    }
+
+    #[test]
+    fn an_operation_is_in_its_chain_until_it_is_over_and_does_not_hold_it() {
+        let mut header = first_header(
+            Rules::default(),
+            None,
+            CommitId(1),
+            Timestamp::from_millis(0),
+        );
+        let mut belongs = |status, holding, chain| {
+            (header.status, header.holding) = (status, holding);
+            header.rules.chain = chain;
+            belongs_to_chain(&header)
+        };
+        let chain = Some(ChainKey::from_bytes([7; 16]));
+        assert!(belongs(Status::Waiting, false, chain));
+        assert!(belongs(Status::Failed, true, chain));
+        assert!(!belongs(Status::Failed, false, chain));
+        assert!(!belongs(Status::Waiting, false, None));
+        assert!(!belongs(Status::Failed, false, None));
+    }
+}

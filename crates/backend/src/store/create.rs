@@ -100,3 +100,42 @@ pub struct Reserved {
     /// The fingerprint of the request that reserved it.
     pub content: [u8; 16],
 }
+
+#[cfg(test)]
+mod tests {
+    use drumline_protocol::operation::first_header;
+    use drumline_protocol::{CommitId, Rules, Timestamp};
+
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_795_000_000_000);
+
+    fn new(partition: Partition, key: Option<[u8; 16]>) -> NewOperation {
+        let id = OperationId::new(NOW, partition, [2; 16]);
+        let content = [0; 16];
+        NewOperation {
+            id,
+            header: first_header(Rules::default(), None, CommitId(1), NOW),
+            body: Body::new("DoIt", NOW),
+            key: key.map(|key| Reservation {
+                key: IdempotencyKey(key),
+                reserved: Reserved { id, content },
+                keep: Duration::from_secs(1),
+            }),
+        }
+    }
+
+    #[test]
+    fn a_key_is_of_the_partition_of_its_operation() {
+        let count = PartitionCount::DEFAULT;
+        let key = [9; 16];
+        let own = IdempotencyKey(key).partition(count);
+        let other = count.all().find(|partition| *partition != own).unwrap();
+        let fit = [new(own, Some(key)), new(other, None)];
+        assert!(check_keys(&fit, count).is_ok());
+        let unfit = [new(own, Some(key)), new(other, Some(key))];
+        let error = check_keys(&unfit, count).unwrap_err();
+        let stray = unfit.last().map(|new| new.id.to_string()).unwrap();
+        assert!(error.to_string().contains(&stray), "{error}");
+    }
+}

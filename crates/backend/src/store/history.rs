@@ -19,3 +19,25 @@ impl Recorded {
         History::new(&self.header, body, self.entries)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use drumline_protocol::operation::first_header;
+    use drumline_protocol::{CommitId, Rules, Timestamp};
+
+    use super::*;
+
+    #[test]
+    fn an_operation_that_was_created_has_a_history() {
+        let now = Timestamp::from_millis(1_795_000_000_000);
+        let header = first_header(Rules::default(), None, CommitId(1), now);
+        let body = Body::new("DoIt", now);
+        let recorded = Recorded {
+            header: header.clone(),
+            entries: Vec::new(),
+        };
+        let expected = History::new(&header, &body, Vec::new());
+        assert_ne!(expected, History::default());
+        assert_eq!(recorded.history(&body), expected);
+    }
+}

@@ -250,3 +250,6 @@ pub struct Counts {
     /// In the outbox.
     pub undispatched: u64,
 }
+
+#[cfg(test)]
+mod tests;

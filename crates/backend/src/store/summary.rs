@@ -72,3 +72,18 @@ impl Room {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn room_is_taken_until_a_record_does_not_fit() {
+        let mut room = Room::new(10);
+        assert!(room.take(4));
+        assert!(!room.take(7), "nothing is taken then");
+        assert!(room.take(6));
+        assert!(!room.take(1));
+        assert!(room.take(0));
+    }
+}

@@ -45,3 +45,31 @@ pub fn check_distinct(creates: &[NewOperation], commits: &[Commit]) -> Result<()
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use drumline_protocol::operation::first_header;
+    use drumline_protocol::{Body, CommitId, OperationId, Partition, Rules, Timestamp};
+
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_795_000_000_000);
+
+    fn new(number: u8) -> NewOperation {
+        NewOperation {
+            id: OperationId::new(NOW, Partition::new(1), [number; 16]),
+            header: first_header(Rules::default(), None, CommitId(1), NOW),
+            body: Body::new("DoIt", NOW),
+            key: None,
+        }
+    }
+
+    #[test]
+    fn an_operation_is_in_a_transaction_once() {
+        assert!(check_distinct(&[new(1), new(2)], &[]).is_ok());
+        let twice = [new(1), new(2), new(1)];
+        let error = check_distinct(&twice, &[]).unwrap_err();
+        let id = new(1).id.to_string();
+        assert!(error.to_string().contains(&id), "{error}");
+    }
+}

@@ -41,3 +41,24 @@ impl WorkFound {
         self.next = self.next.into_iter().chain(next).min();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_earliest_time_is_noted() {
+        let seconds = |number| Some(Duration::from_secs(number));
+        let mut found = WorkFound::default();
+        for (next, noted) in [
+            (None, None),
+            (seconds(5), seconds(5)),
+            (seconds(7), seconds(5)),
+            (None, seconds(5)),
+            (seconds(3), seconds(3)),
+        ] {
+            found.note_next(next);
+            assert_eq!(found.next, noted, "{next:?}");
+        }
+    }
+}
