@@ -66,6 +66,8 @@ mod tests {
     fn the_worker_of_the_header_costs_nothing() {
         let mut header = header();
         assert_eq!(header.modified_by(), None, "it was created");
+        header.host_id = Some("host:1".to_owned());
+        assert_eq!(header.modified_by(), None, "no worker has changed it");
         header.version = 2;
         let ann = Author::Caller("ann".to_owned());
         header.sign(&ann);

@@ -354,6 +354,7 @@ mod tests {
         for kind in PauseKind::ALL {
             let key = scope(kind, "contoso", "value").key();
             assert_eq!(key.to_string().parse(), Ok(key));
+            assert_eq!(format!("{key:?}"), key.to_string(), "in a log, too");
             assert!(key.as_bytes()[0] >= 0x80, "{key}");
             assert_eq!(PauseKind::from_name(kind.name()), Some(kind));
         }
