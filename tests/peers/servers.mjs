@@ -56,7 +56,7 @@ export class Servers {
   async empty() {
     await this.redis.flushall();
     const rewriting = async () => /aof_rewrite_(in_progress|scheduled):1/.test(await this.redis.info("persistence"));
-    if (!await rewriting()) await this.redis.bgrewriteaof();
+    if (!await rewriting()) await this.rewrite();
     while (await rewriting()) await new Promise((resolve) => { setTimeout(resolve, PAUSE); });
   }
 

@@ -6,6 +6,7 @@ use drumline_backend::Limiter;
 use drumline_backend::limiter::{Acquired, Limit, LimitKey, Limits, PermitId, Release};
 use drumline_backend_redis::{Options, RedisLimiter};
 use drumline_test_servers::RedisServer;
+use redis::aio::MultiplexedConnection;
 use uuid::Uuid;
 
 use crate::common::{self, raw};
@@ -87,6 +88,18 @@ async fn assert_all_expire(options: &Options) {
     }
 }
 
+/// The key of the only window, and the number of its latest bucket.
+async fn window_of(options: &Options, redis: &mut MultiplexedConnection) -> (Vec<u8>, u64) {
+    let found = keys(&options.url, &options.namespace).await;
+    let mut windows = found.into_iter().map(|(key, _)| key);
+    let window = windows.find(|key| key.ends_with(b":window"));
+    let window = window.expect("a window");
+    let mut latest = redis::cmd("HGET");
+    latest.arg(&window).arg("at");
+    let latest: u64 = latest.query_async(redis).await.expect("a number");
+    (window, latest)
+}
+
 /// A request that has left the window gives its room back, though later ones are still in it.
 #[tokio::test(flavor = "multi_thread")]
 async fn there_is_room_when_the_oldest_requests_leave_the_window() {
@@ -104,16 +117,11 @@ async fn there_is_room_when_the_oldest_requests_leave_the_window() {
     };
     visit(&limiter, key, 1, &limits).await;
     // One more, almost an hour ago: two buckets are between it and the end of the window.
-    let found = keys(&options.url, &options.namespace).await;
-    let window = found.iter().find(|(key, _)| key.ends_with(b":window"));
-    let (window, _) = window.expect("a window");
     let mut redis = raw(&options.url).await;
-    let mut latest = redis::cmd("HGET");
-    latest.arg(window).arg("at");
-    let latest: u64 = latest.query_async(&mut redis).await.expect("a number");
+    let (window, latest) = window_of(&options, &mut redis).await;
     let place = format!("r{}", (latest - (BUCKETS - 2)) % (BUCKETS + 1));
     let mut set = redis::cmd("HSET");
-    set.arg(window).arg("r").arg(2).arg(place).arg(1);
+    set.arg(&window).arg("r").arg(2).arg(place).arg(1);
     set.exec_async(&mut redis).await.expect("set");
     let refused = limiter
         .acquire(key, None, &limits)
@@ -140,17 +148,12 @@ async fn a_bucket_that_leaves_the_window_takes_its_counts_along() {
         ..LIMITS
     };
     visit(&limiter, key, 1, &limits).await;
-    let found = keys(&options.url, &options.namespace).await;
-    let window = found.iter().find(|(key, _)| key.ends_with(b":window"));
-    let (window, _) = window.expect("a window");
     let mut redis = raw(&options.url).await;
-    let mut latest = redis::cmd("HGET");
-    latest.arg(window).arg("at");
-    let latest: u64 = latest.query_async(&mut redis).await.expect("a number");
+    let (window, latest) = window_of(&options, &mut redis).await;
     // The visit was in the bucket before, and five more were as long ago as the ring is.
     let (here, before) = (latest % RING, (latest - 1) % RING);
     let mut set = redis::cmd("HSET");
-    set.arg(window).arg("at").arg(latest - 1);
+    set.arg(&window).arg("at").arg(latest - 1);
     for (field, number) in [
         ("r".to_owned(), 6),
         ("b".to_owned(), 8_000),
@@ -164,13 +167,13 @@ async fn a_bucket_that_leaves_the_window_takes_its_counts_along() {
     set.exec_async(&mut redis).await.expect("set");
     visit(&limiter, key, 2, &limits).await;
     let mut now = redis::cmd("HMGET");
-    now.arg(window).arg(&["r", "b", "at"]);
+    now.arg(&window).arg(&["r", "b", "at"]);
     let now: (u64, u64, u64) = now.query_async(&mut redis).await.expect("numbers");
     assert_eq!((now.0, now.1), (2, 2_000));
     assert!(now.2 >= latest, "{now:?}");
     let here = now.2 % RING;
     let mut own = redis::cmd("HMGET");
-    own.arg(window)
+    own.arg(&window)
         .arg(&[format!("r{here}"), format!("b{here}")]);
     let own: (u64, u64) = own.query_async(&mut redis).await.expect("numbers");
     assert_eq!(own, (1, 1_000));

@@ -3,7 +3,7 @@
 //! Completed operations come first, in the order of their ends, and then all others, in the
 //! order of their creation: an import gives out numbers as it reads, and so what waited
 //! longest starts first there, too, and retention removes the oldest. Each chain is in its
-//! order. The places of all operations are held in memory meanwhile, 40 bytes each.
+//! order. The places of all operations are held in memory meanwhile, 32 to 64 bytes each.
 
 use drumline_backend::store::{Error, Filter, Store, Summary};
 use drumline_protocol::{Operation, OperationId, Organization, State};
